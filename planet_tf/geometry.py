@@ -1,0 +1,252 @@
+"""Points and cells on the sphere: the project's only geometry.
+
+A point is (lat, lng) in degrees, a distance is in km on the sphere of mean
+radius, a cell is an S2 cell (a cube on the sphere, each face a quadtree in
+Hilbert order; PlaNet section 3.1). Functions over many photos are vectorised
+numpy; what is done once per cell is left to s2geometry, imported here only.
+
+Inside numpy a cell is its uint64 id. Ids of faces 4 and 5 exceed int64, so
+between processes and in files a cell is its token, a string.
+"""
+
+import functools
+
+import numpy as np
+import s2geometry as s2
+
+EARTH_RADIUS_KM = 6371.0088
+MAX_CELL_LEVEL = 30  # of a leaf cell, about 8 mm wide
+
+_FACE_BITS = 61  # the face is stored above bit 60 of a cell id
+_SWAP, _INVERT = 1, 2
+# The four children of a cell along the Hilbert curve, per orientation:
+# their (i, j) as two bits, and how each child's orientation differs.
+_POS_TO_IJ = ((0, 1, 3, 2), (0, 2, 3, 1), (3, 2, 0, 1), (3, 1, 0, 2))
+_POS_TO_ORIENTATION = (_SWAP, 0, 0, _INVERT | _SWAP)
+
+
+def great_circle_km(
+    lat1: np.ndarray, lng1: np.ndarray, lat2: np.ndarray, lng2: np.ndarray
+) -> np.ndarray:
+    """Great-circle distances in km between points in degrees; broadcasts.
+
+    The haversine form, which keeps its precision for near points.
+    """
+    lat1, lng1, lat2, lng2 = (
+        np.radians(np.asarray(x, np.float64)) for x in (lat1, lng1, lat2, lng2)
+    )
+    h = np.sin((lat2 - lat1) / 2) ** 2
+    h = h + np.cos(lat1) * np.cos(lat2) * np.sin((lng2 - lng1) / 2) ** 2
+    return 2 * EARTH_RADIUS_KM * np.arcsin(np.sqrt(np.clip(h, 0, 1)))
+
+
+def to_vectors(lat: np.ndarray, lng: np.ndarray) -> np.ndarray:
+    """Unit vectors (..., 3) of points in degrees."""
+    # The order of the operations is s2geometry's: leaf_ids is bit-exact.
+    phi = np.asarray(lat, np.float64) * (np.pi / 180)
+    theta = np.asarray(lng, np.float64) * (np.pi / 180)
+    cos_phi = np.cos(phi)
+    return np.stack(
+        [np.cos(theta) * cos_phi, np.sin(theta) * cos_phi, np.sin(phi)], -1
+    )
+
+
+def from_vectors(vectors: np.ndarray) -> np.ndarray:
+    """Points (..., 2) = (lat, lng) of vectors (..., 3) of any length > 0."""
+    x, y, z = np.moveaxis(np.asarray(vectors, np.float64), -1, 0)
+    lat = np.arctan2(z, np.hypot(x, y))
+    return np.degrees(np.stack([lat, np.arctan2(y, x)], -1))
+
+
+def wrap_lng(lng: np.ndarray) -> np.ndarray:
+    """Longitudes in [-180, 180): +180 and -180 are one meridian."""
+    lng = np.asarray(lng, np.float64)
+    wrapped = (lng + 180.0) % 360.0 - 180.0
+    # Just below a multiple of the turn, % rounds up to the turn itself.
+    wrapped = np.where(wrapped >= 180, -180.0, wrapped)
+    return np.where((lng >= -180) & (lng < 180), lng, wrapped)
+
+
+def destinations(
+    lat: float, lng: float, bearing: np.ndarray, km: np.ndarray
+) -> np.ndarray:
+    """Points (..., 2) reached from one point, by bearing (degrees) and km.
+
+    This is the inverse azimuthal-equidistant projection about the point,
+    free of distortion at the poles.
+    """
+    angle = np.asarray(km, np.float64) / EARTH_RADIUS_KM
+    bearing = np.radians(np.asarray(bearing, np.float64))
+    phi, theta = np.radians(lat), np.radians(lng)
+    up = to_vectors(lat, lng)
+    east = np.array([-np.sin(theta), np.cos(theta), 0.0])
+    north = np.array(
+        [
+            -np.sin(phi) * np.cos(theta),
+            -np.sin(phi) * np.sin(theta),
+            np.cos(phi),
+        ]
+    )
+    along = (
+        np.cos(bearing)[..., None] * north + np.sin(bearing)[..., None] * east
+    )
+    return from_vectors(
+        np.cos(angle)[..., None] * up + np.sin(angle)[..., None] * along
+    )
+
+
+def leaf_ids(lat: np.ndarray, lng: np.ndarray) -> np.ndarray:
+    """Ids (n,) uint64 of the leaf cells that hold points in degrees.
+
+    Bit-exact with s2geometry and some 20 times faster per point. The points
+    must be finite and in range: check first, nothing is checked here.
+    """
+    x, y, z = np.moveaxis(to_vectors(lat, lng), -1, 0)
+    ax, ay, az = np.abs(x), np.abs(y), np.abs(z)
+    axis = np.where(ax > ay, np.where(ax > az, 0, 2), np.where(ay > az, 1, 2))
+    face = axis + 3 * (np.choose(axis, (x, y, z)) < 0)
+    major = np.choose(axis, (x, y, z))
+    u = np.choose(face, (y, -x, -x, z, z, -y)) / major
+    v = np.choose(face, (z, z, -y, y, -x, -x)) / major
+    i, j = _cell_coordinates(u), _cell_coordinates(v)
+    lookup = _hilbert_tables()[0]
+    orientation = face & _SWAP
+    position = np.zeros(face.shape, np.uint64)
+    for shift in range(28, -1, -4):  # four levels at a time, from the top
+        ij = ((i >> shift) & 15) << 4 | (j >> shift) & 15
+        entry = lookup[orientation, ij]
+        position = position << np.uint64(8) | (entry >> 2).astype(np.uint64)
+        orientation = entry & 3
+    return (
+        face.astype(np.uint64) << np.uint64(_FACE_BITS)
+        | position << np.uint64(1)
+        | np.uint64(1)
+    )
+
+
+def cell_vectors(ids: np.ndarray) -> np.ndarray:
+    """Unit vectors (n, 3) of the centres of cells given by uint64 ids."""
+    ids = np.asarray(ids, np.uint64)
+    low = ids & (~ids + np.uint64(1))  # the bit that ends an id: its level
+    first_leaf = ids - (low - np.uint64(1))
+    face = (ids >> np.uint64(_FACE_BITS)).astype(np.int64)
+    position = (first_leaf >> np.uint64(1)).astype(np.int64)
+    lookup = _hilbert_tables()[1]
+    orientation = face & _SWAP
+    i = np.zeros(ids.shape, np.int64)
+    j = np.zeros(ids.shape, np.int64)
+    for shift in range(56, -1, -8):
+        # Of the 60 bits, the topmost step takes four and the others eight.
+        chunk = position >> shift & (15 if shift == 56 else 255)
+        entry = lookup[orientation, chunk]
+        i = i << 4 | entry >> 6
+        j = j << 4 | entry >> 2 & 15
+        orientation = entry & 3
+    size = np.sqrt(low.astype(np.float64)).astype(np.int64)
+    u = _st_to_uv(((i & -size) + size / 2) / 2**MAX_CELL_LEVEL)
+    v = _st_to_uv(((j & -size) + size / 2) / 2**MAX_CELL_LEVEL)
+    one = np.ones_like(u)
+    x = np.choose(face, (one, -u, -u, -one, v, v))
+    y = np.choose(face, (u, one, -v, -v, -one, u))
+    z = np.choose(face, (v, v, one, -u, -u, -one))
+    norm = np.sqrt(x * x + y * y + z * z)
+    return np.stack([x, y, z], -1) / norm[..., None]
+
+
+def parents(ids: np.ndarray, level: int) -> np.ndarray:
+    """Ids of the ancestors at a level; the ids must be at it or below."""
+    low = np.uint64(1 << 2 * (MAX_CELL_LEVEL - level))
+    return np.asarray(ids, np.uint64) & (~low + np.uint64(1)) | low
+
+
+def range_bounds(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Ids of the first and the last leaf cell of each cell (inclusive)."""
+    ids = np.asarray(ids, np.uint64)
+    reach = (ids & (~ids + np.uint64(1))) - np.uint64(1)
+    return ids - reach, ids + reach
+
+
+def levels(ids: np.ndarray) -> np.ndarray:
+    """Levels (n,) int64 of cells given by uint64 ids: 0 a face, 30 a leaf."""
+    ids = np.asarray(ids, np.uint64)
+    low = (ids & (~ids + np.uint64(1))).astype(np.float64)
+    return MAX_CELL_LEVEL - np.log2(low).astype(np.int64) // 2
+
+
+def to_tokens(ids: np.ndarray) -> list[str]:
+    """Tokens of cells given by uint64 ids."""
+    return [f"{int(i):016x}".rstrip("0") for i in ids]
+
+
+def from_tokens(tokens: list[str]) -> np.ndarray:
+    """Ids (n,) uint64 of cells given by tokens; ValueError names a bad one."""
+    for position, token in enumerate(tokens):
+        cell = s2.S2CellId.FromToken(token)
+        if not cell.is_valid() or cell.ToToken() != token:
+            raise ValueError(
+                f"cell token {position} is {token!r}, which is not an S2 cell."
+                " A token is 1 to 16 lower-case hexadecimal digits without"
+                " trailing zeros; spreadsheets are known to destroy them."
+            )
+    return np.array([int(t.ljust(16, "0"), 16) for t in tokens], np.uint64)
+
+
+def cell_outline(token: str, points_per_edge: int = 1) -> np.ndarray:
+    """Outline (4 * points_per_edge, 2) of a cell, counter-clockwise.
+
+    Edges are great circles; more points show their curve on a map.
+    """
+    cell = s2.S2Cell(s2.S2CellId.FromToken(token))
+    corners = np.array(
+        [[p.x(), p.y(), p.z()] for p in map(cell.GetVertex, range(4))]
+    )
+    steps = np.arange(points_per_edge)[None, :, None] / points_per_edge
+    start, end = corners[:, None], np.roll(corners, -1, 0)[:, None]
+    return from_vectors((start * (1 - steps) + end * steps).reshape(-1, 3))
+
+
+def cell_area_km2(token: str) -> float:
+    """Area of a cell in km2."""
+    cell = s2.S2Cell(s2.S2CellId.FromToken(token))
+    return cell.ExactArea() * EARTH_RADIUS_KM**2
+
+
+def _cell_coordinates(u: np.ndarray) -> np.ndarray:
+    """Leaf coordinates 0 .. 2**30 - 1 along one axis of a face."""
+    # Both branches are computed; the square root of the other one is
+    # harmless because |u| <= 1.
+    root = 0.5 * np.sqrt(1 + 3 * np.abs(u))
+    st = np.where(u >= 0, root, 1 - root)
+    size = 1 << MAX_CELL_LEVEL
+    return np.clip(np.rint(size * st - 0.5).astype(np.int64), 0, size - 1)
+
+
+def _st_to_uv(st: np.ndarray) -> np.ndarray:
+    return np.where(
+        st >= 0.5,
+        (1 / 3) * (4 * st * st - 1),
+        (1 / 3) * (1 - 4 * (1 - st) * (1 - st)),
+    )
+
+
+@functools.cache
+def _hilbert_tables() -> tuple[np.ndarray, np.ndarray]:
+    """Four levels of the Hilbert curve in one step, both ways, (4, 256) each.
+
+    By orientation and 4 + 4 bits of (i, j): 8 bits of position, and the
+    orientation below it in the two lowest bits; and the reverse.
+    """
+    to_position = np.zeros((4, 256), np.int64)
+    to_ij = np.zeros((4, 256), np.int64)
+    for start in range(4):
+        for position in range(256):
+            i = j = 0
+            orientation = start
+            for shift in (6, 4, 2, 0):
+                child = position >> shift & 3
+                ij = _POS_TO_IJ[orientation][child]
+                i, j = i << 1 | ij >> 1, j << 1 | ij & 1
+                orientation ^= _POS_TO_ORIENTATION[child]
+            to_ij[start, position] = i << 6 | j << 2 | orientation
+            to_position[start, i << 4 | j] = position << 2 | orientation
+    return to_position, to_ij

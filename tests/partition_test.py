@@ -1,0 +1,445 @@
+import collections
+import csv
+import importlib.util
+import io
+import json
+import pathlib
+
+import numpy as np
+import pytest
+import s2geometry as s2
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from planet_tf import geometry, partition
+
+
+def grow(cell, leaves, max_photos, max_level):
+    """The paper's rule word for word: cells and counts, one at a time."""
+    if len(leaves) > max_photos and cell.level() < max_level:
+        for k in range(4):
+            child = cell.child(k)
+            inside = [x for x in leaves if child.contains(x)]
+            yield from grow(child, inside, max_photos, max_level)
+    elif leaves:
+        yield cell, len(leaves)
+
+
+def brute_force(points, max_photos, min_photos, max_level):
+    """Tokens with their counts, and how many photos are in dropped cells."""
+    leaves = [s2.S2CellId(s2.S2LatLng.FromDegrees(*p)) for p in points.tolist()]
+    cells = []
+    for face in range(6):
+        root = s2.S2CellId.FromFacePosLevel(face, 0, 0)
+        inside = [x for x in leaves if root.contains(x)]
+        cells += grow(root, inside, max_photos, max_level)
+    kept = {c.ToToken(): n for c, n in cells if n >= min_photos}
+    return kept, len(points) - sum(kept.values())
+
+
+def build(points, max_photos, min_photos, max_level=20, **kwargs):
+    return partition.build(
+        *np.asarray(points, np.float64).T,
+        max_photos=max_photos,
+        min_photos=min_photos,
+        max_level=max_level,
+        **kwargs,
+    )
+
+
+def clusters(centres, n, seed, spread):
+    """Points around centres, at distances from metres to `spread` km."""
+    rng = np.random.default_rng(seed)
+    km = spread * 10 ** rng.uniform(-4, 0, (len(centres), n))
+    bearing = rng.uniform(0, 360, (len(centres), n))
+    around = [
+        geometry.destinations(*c, b, k)
+        for c, b, k in zip(centres, bearing, km, strict=True)
+    ]
+    return np.concatenate(around)
+
+
+def everywhere(n, seed):
+    rng = np.random.default_rng(seed)
+    lat = np.degrees(np.arcsin(rng.uniform(-1, 1, n)))
+    return np.stack([lat, rng.uniform(-180, 180, n)], -1)
+
+
+NEW_YORK, RIO, PARIS = (40.71, -74.0), (-22.91, -43.17), (48.86, 2.35)
+POINT_SETS = {
+    "cities": clusters([NEW_YORK, RIO, PARIS, (35.68, 139.7)], 150, 1, 800),
+    "the Americas": clusters([NEW_YORK, RIO, (19.4, -99.1)], 150, 2, 2500),
+    "both poles": clusters([(90, 0), (-90, 0)], 200, 3, 3000),
+    "antimeridian": clusters([(-17, 180), (66, -180), (0, 180)], 150, 4, 900),
+    "face edges": clusters([(0, 45), (45, 0), (35.264, 45)], 150, 5, 500),
+    "all over the globe": everywhere(500, 6),
+    "rounded": np.round(clusters([NEW_YORK, PARIS], 250, 7, 50), 2),
+    "one place": np.array([NEW_YORK] * 40 + [RIO] * 7 + [PARIS] * 3),
+}
+
+
+@pytest.mark.parametrize("name", POINT_SETS)
+@pytest.mark.parametrize(
+    ("max_photos", "min_photos", "max_level"),
+    [
+        (50, 5, 20),
+        (10, 1, 20),
+        (10, 10, 8),
+        (100, 50, 3),
+        (3, 2, 30),
+        (1, 1, 0),
+    ],
+)
+def test_the_partition_is_that_of_the_rule_applied_cell_by_cell(
+    name, max_photos, min_photos, max_level
+):
+    points = POINT_SETS[name]
+    cells, dropped = brute_force(points, max_photos, min_photos, max_level)
+    if not cells:
+        with pytest.raises(partition.PartitionError, match="without cells"):
+            build(points, max_photos, min_photos, max_level)
+        return
+    built = build(points, max_photos, min_photos, max_level)
+    assert dict(zip(built.tokens, built.photos, strict=True)) == cells
+    assert list(built.tokens) == sorted(cells)
+    assert built.dropped == dropped
+    over = [t for t, n in cells.items() if n > max_photos]
+    assert built.over_max_photos == sorted(over)
+
+
+def test_the_point_sets_make_splits_drops_and_cells_over_the_cap():
+    # Otherwise the test above would compare trivial partitions.
+    built = [build(p, 10, 2, 12) for p in POINT_SETS.values()]
+    assert sum(len(b.tokens) for b in built) > 300
+    assert sum(b.dropped for b in built) > 100
+    assert sum(len(b.over_max_photos) for b in built) >= 2
+    cell_levels = np.concatenate([geometry.levels(b.ids) for b in built])
+    assert cell_levels.min() <= 1 and cell_levels.max() == 12
+
+
+@pytest.mark.parametrize(
+    ("photos", "max_photos", "split"), [(9, 10, 0), (10, 10, 0), (11, 10, 1)]
+)
+def test_a_cell_splits_above_max_photos_and_not_at_it(
+    photos, max_photos, split
+):
+    # Two places of one face, in different children of it.
+    points = [(10, -80)] * 6 + [(-10, -100)] * (photos - 6)
+    assert len(build(points, max_photos, 1).tokens) == 1 + split
+
+
+@pytest.mark.parametrize(
+    ("photos", "min_photos", "kept"), [(4, 5, 0), (5, 5, 5), (6, 5, 6)]
+)
+def test_a_cell_is_dropped_below_min_photos_and_not_at_it(
+    photos, min_photos, kept
+):
+    points = [PARIS] * 20 + [RIO] * photos  # on different faces
+    built = build(points, 100, min_photos)
+    assert sum(built.photos) == 20 + kept
+    assert built.dropped == photos - kept
+
+
+@pytest.mark.parametrize("cap", [0, 5, 20, 26, 28, 30])
+def test_one_place_ends_over_the_cap_and_is_reported(cap):
+    built = build([NEW_YORK] * 11 + [RIO] * 2 + [PARIS] * 30, 10, 1, cap)
+    assert len(built.tokens) == 3
+    new_york = s2.S2CellId(s2.S2LatLng.FromDegrees(*NEW_YORK)).parent(cap)
+    paris = s2.S2CellId(s2.S2LatLng.FromDegrees(*PARIS)).parent(cap)
+    expected = [paris.ToToken(), new_york.ToToken()]  # in S2 order
+    assert built.over_max_photos == expected
+
+
+@pytest.mark.parametrize("level", [0, 1, 3, 12, 24, 28])
+def test_photos_on_an_edge_are_stood_for_by_a_point_inside_and_near(level):
+    # Sums of vectors are good to 2 cm, so the mean may fall outside.
+    for leaf in geometry.leaf_ids(*everywhere(30, 8).T)[:, None]:
+        token = geometry.to_tokens(geometry.parents(leaf, level))[0]
+        for place in geometry.cell_outline(token, points_per_edge=3):
+            built = build([place] * 3, 100, 1, max_level=30)
+            assert len(built.tokens) == 1  # a face, checked to hold its point
+            assert geometry.great_circle_km(*built.points[0], *place) < 1e-4
+
+
+@st.composite
+def points_and_thresholds(draw):
+    # Few distinct values, so that cells fill and coordinates repeat.
+    latitude = st.sampled_from([-90, -45.5, -22.91, 0, 1e-9, 40.71, 90])
+    longitude = st.sampled_from([-180, -74, -43.17, 0, 45, 180])
+    point = st.tuples(
+        latitude | st.floats(-90, 90), longitude | st.floats(-180, 180)
+    )
+    points = draw(st.lists(point, min_size=1, max_size=60))
+    max_photos = draw(st.integers(1, 12))
+    max_level = draw(st.integers(0, 30))
+    return np.array(points, np.float64), max_photos, max_level
+
+
+@settings(deadline=None)
+@given(points_and_thresholds(), st.booleans())
+def test_invariants_of_any_partition(case, other_class):
+    points, max_photos, max_level = case
+    whole = build(points, max_photos, 1, max_level, other_class=other_class)
+    most = max(whole.photos)
+    built = build(points, max_photos, most, max_level, other_class=other_class)
+    assert sum(built.photos) + built.dropped == len(points)
+    assert whole.dropped == 0 and set(built.tokens) <= set(whole.tokens)
+    assert built.num_classes == len(built.tokens) + other_class
+
+    cells = [s2.S2CellId.FromToken(t) for t in built.tokens]
+    for before, after in zip(cells, cells[1:], strict=False):
+        assert before.range_max().id() < after.range_min().id()
+    for cell, point, n in zip(cells, built.points, built.photos, strict=True):
+        assert cell.contains(s2.S2CellId(s2.S2LatLng.FromDegrees(*point)))
+        assert n <= max_photos or cell.level() == max_level
+
+    labels = built.labels(*points.T)
+    outside = 0 if other_class else -1
+    assert labels.tolist() == label_by_search(points, cells, other_class)
+    found = collections.Counter(labels.tolist())
+    assert found.pop(outside, 0) == built.dropped
+    counts = {k + other_class: n for k, n in enumerate(built.photos)}
+    assert found == counts
+
+
+def label_by_search(points, cells, other_class):
+    labels = []
+    for lat, lng in points.tolist():
+        leaf = s2.S2CellId(s2.S2LatLng.FromDegrees(lat, lng))
+        holders = [k for k, cell in enumerate(cells) if cell.contains(leaf)]
+        assert len(holders) <= 1
+        labels.append(holders[0] + other_class if holders else other_class - 1)
+    return labels
+
+
+@pytest.mark.parametrize("other_class", [False, True])
+def test_labels_of_places_no_photo_came_from(other_class):
+    points = POINT_SETS["cities"]
+    built = build(points, 30, 6, other_class=other_class)
+    cells = [s2.S2CellId.FromToken(t) for t in built.tokens]
+    asked = np.concatenate([points, everywhere(300, 9), [[90, 0], [0, 180]]])
+    labels = built.labels(*asked.T)
+    assert labels.dtype == np.int64
+    assert labels.tolist() == label_by_search(asked, cells, other_class)
+    assert 0.1 < (labels == other_class - 1).mean() < 0.9
+    assert built.labels(np.zeros(0), np.zeros(0)).shape == (0,)
+
+
+def test_a_label_has_a_token_and_other_is_label_0():
+    plain = build(POINT_SETS["cities"], 30, 6)
+    assert [plain.token(k) for k in range(plain.num_classes)] == list(
+        plain.tokens
+    )
+    other = build(POINT_SETS["cities"], 30, 6, other_class=True)
+    named = [other.token(k) for k in range(other.num_classes)]
+    assert named == ["other", *plain.tokens]
+
+
+def test_points_are_spherical_means_of_the_photos():
+    points = POINT_SETS["antimeridian"]
+    built = build(points, 60, 1)
+    labels = built.labels(*points.T)
+    for k, point in enumerate(built.points):
+        mean = geometry.to_vectors(*points[labels == k].T).mean(0)
+        km = geometry.great_circle_km(*point, *geometry.from_vectors(mean))
+        assert km < 0.002  # photos count as at the centres of 2 m cells
+    # An arithmetic mean would put Fiji's photos at Greenwich.
+    assert (np.abs(built.latlng[:, 1]) > 150).all()
+
+
+def test_a_place_with_more_photos_weighs_more_in_the_mean():
+    built = build([(40.0, -74.0)] * 9 + [(41.0, -74.0)], 100, 1)
+    assert built.points[0] == pytest.approx((40.1, -74.0), abs=1e-4)
+
+
+def test_the_order_of_the_photos_does_not_matter():
+    points = POINT_SETS["the Americas"]
+    shuffled = np.random.default_rng(0).permutation(points)
+    assert dumped(build(points, 20, 2)) == dumped(build(shuffled, 20, 2))
+
+
+@pytest.mark.parametrize("root_level", [0, 1, 2])
+def test_trees_grown_from_parts_of_a_table_make_the_whole(root_level):
+    # How build_partition spreads the work over workers.
+    ids = geometry.leaf_ids(*POINT_SETS["cities"].T)
+    ids = geometry.parents(ids, partition.histogram_level(20))
+    table = partition.cell_table(*partition.count_cells(ids))
+    roots = geometry.parents(table.ids, root_level)
+    parts = [
+        partition.split(table.take(roots == r), 1, 20, root_level)
+        for r in np.unique(roots)
+    ]
+    whole = partition.split(table, 1, 20)
+    assert geometry.levels(whole.ids).min() >= root_level and len(whole) > 400
+    joined = partition.concatenate(parts[::-1])
+    for field in ("ids", "counts", "sums"):
+        np.testing.assert_array_equal(
+            getattr(joined, field), getattr(whole, field)
+        )
+
+
+def test_counts_of_parts_add_up_to_counts_of_the_whole():
+    ids = geometry.parents(geometry.leaf_ids(*POINT_SETS["rounded"].T), 12)
+    whole = partition.count_cells(ids)
+    parts = [partition.count_cells(ids[k::3]) for k in range(3)]
+    ids, counts = zip(*parts, strict=True)
+    joined = partition.count_cells(np.concatenate(ids), np.concatenate(counts))
+    assert whole[1].max() > 1
+    np.testing.assert_array_equal(joined[0], whole[0])
+    np.testing.assert_array_equal(joined[1], whole[1])
+    assert joined[0].dtype == np.uint64 and joined[1].dtype == np.int64
+
+
+def dumped(built):
+    file = io.StringIO()
+    partition.dump(built, file)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("other_class", [False, True])
+@pytest.mark.parametrize("name", POINT_SETS)
+def test_a_dumped_partition_loads_as_the_same_partition(name, other_class):
+    built = build(POINT_SETS[name], 30, 3, other_class=other_class)
+    text = dumped(built)
+    again = partition.load(io.StringIO(text))
+    assert again == built
+    assert again.fingerprint == built.fingerprint
+    assert dumped(again) == text
+
+
+def test_the_file_has_a_cell_a_line_with_token_and_photos():
+    built = build(POINT_SETS["cities"], 30, 3)
+    text = dumped(built)
+    data = json.loads(text)
+    assert [c["token"] for c in data["cells"]] == list(built.tokens)
+    assert [c["photos"] for c in data["cells"]] == list(built.photos)
+    assert data["kept_photos"] + data["dropped_photos"] == 600
+    assert sum('"token"' in line for line in text.splitlines()) == len(
+        built.tokens
+    )
+
+
+def test_the_fingerprint_is_of_the_classes_and_their_order():
+    points = POINT_SETS["cities"]
+    built = build(points, 30, 3)
+    moved = np.round(points, 6)  # other points and the same cells
+    assert build(moved, 30, 3).tokens == built.tokens
+    assert build(moved, 30, 3).fingerprint == built.fingerprint
+    assert build(points, 30, 4).fingerprint != built.fingerprint
+    other = build(points, 30, 3, other_class=True)
+    assert other.fingerprint != built.fingerprint
+    assert built.fingerprint.startswith("sha256:")
+
+
+def set_head(**values):
+    return lambda data: data.update(values)
+
+
+def set_cell(row, **values):
+    return lambda data: data["cells"][row].update(values)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (set_head(format="planet_tf.shards"), "this is planet_tf.shards"),
+        (set_head(version=2), "version 2; needed is planet_tf.partition"),
+        (set_head(fingerprint="sha256:0"), "the file says sha256:0"),
+        (set_head(other_class=True), "changed by hand"),
+        (lambda data: data["cells"].pop(), "changed by hand"),
+        (lambda data: data["cells"].reverse(), "out of order"),
+        (lambda data: data["cells"].clear(), "without cells"),
+        (lambda data: data.pop("cells"), "KeyError: 'cells'"),
+        (lambda data: data.pop("max_level"), "KeyError: 'max_level'"),
+        (lambda data: data["cells"].insert(1, data["cells"][0]), "overlap"),
+        (set_cell(0, token="47e6F"), "'47e6F', which is not an S2 cell"),
+        (set_cell(0, token=994), "no partition as build_partition writes it"),
+        (set_cell(2, lat=-80.0), "is not in it"),
+        (set_cell(2, lat=float("nan")), "no valid lat, lng"),
+        (set_cell(2, lat=95.0), "no valid lat, lng"),
+        (set_cell(2, lng=-1000.0), "no valid lat, lng"),
+        (set_cell(2, lat="north"), "no partition as build_partition writes it"),
+        (set_cell(2, lat=None), "no valid lat, lng"),
+        (set_cell(2, photos="many"), "photos are counted by 'many'"),
+        (set_cell(2, photos=0), "photos are counted by 0"),
+        (set_cell(2, photos=2.5), "photos are counted by 2.5"),
+    ],
+)
+def test_a_changed_file_is_refused_with_what_is_wrong(change, message):
+    data = json.loads(dumped(build(POINT_SETS["cities"], 30, 3)))
+    change(data)
+    with pytest.raises(partition.PartitionError, match=message):
+        partition.load(io.StringIO(json.dumps(data)))
+
+
+def test_a_leaf_cell_given_twice_is_refused():
+    leaf = s2.S2CellId(s2.S2LatLng.FromDegrees(*NEW_YORK))
+    point = leaf.ToLatLng()
+    point = point.lat().degrees(), point.lng().degrees()
+    with pytest.raises(partition.PartitionError, match="overlap"):
+        partition.Partition(
+            tokens=(leaf.ToToken(),) * 2,
+            photos=(1, 1),
+            points=(point, point),
+            max_photos=1,
+            min_photos=1,
+            max_level=30,
+            dropped=0,
+        )
+
+
+def test_a_cell_inside_another_is_refused():
+    data = json.loads(dumped(build(POINT_SETS["cities"], 30, 3)))
+    cell = data["cells"][1]
+    child = s2.S2CellId.FromToken(cell["token"]).child(2)
+    point = child.ToLatLng()
+    lat, lng = point.lat().degrees(), point.lng().degrees()
+    data["cells"].insert(
+        2, {"token": child.ToToken(), "photos": 5, "lat": lat, "lng": lng}
+    )
+    with pytest.raises(partition.PartitionError, match="overlap"):
+        partition.load(io.StringIO(json.dumps(data)))
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "{}", "null", "7", '{"format": 3}', "\x00\x01"]
+)
+def test_something_else_is_refused_as_no_partition(text):
+    with pytest.raises(partition.PartitionError, match="no partition|this is"):
+        partition.load(io.StringIO(text))
+
+
+def test_bytes_that_are_no_text_are_refused_as_no_partition():
+    file = io.TextIOWrapper(io.BytesIO(b"\x89PNG\xff\xfe"), encoding="utf-8")
+    with pytest.raises(partition.PartitionError, match="no partition"):
+        partition.load(file)
+
+
+def test_no_cell_with_enough_photos_says_to_lower_min_photos():
+    with pytest.raises(partition.PartitionError, match="lower min_photos"):
+        build(everywhere(20, 1), 10, 50)
+
+
+@pytest.fixture(scope="module")
+def real_coordinates():
+    """The 100,000 photo coordinates in the package geoclip, not imported."""
+    spec = importlib.util.find_spec("geoclip")
+    if spec is None:
+        pytest.skip("the package geoclip is not installed")
+    root = pathlib.Path(spec.submodule_search_locations[0])
+    with next(root.rglob("coordinates_100K.csv")).open() as file:
+        rows = [(row["LAT"], row["LON"]) for row in csv.DictReader(file)]
+    return np.array(rows, np.float64)
+
+
+@pytest.mark.parametrize(
+    ("max_photos", "cells", "kept"), [(10000, 34, 99965), (2000, 151, 99555)]
+)
+@pytest.mark.parametrize("max_level", [12, 20, 30])
+def test_known_partitions_of_real_photo_coordinates(
+    real_coordinates, max_photos, cells, kept, max_level
+):
+    built = build(real_coordinates, max_photos, 50, max_level)
+    assert len(built.tokens) == cells
+    assert sum(built.photos) == kept
+    assert built.dropped == 100_000 - kept
