@@ -1,0 +1,154 @@
+"""Options of the programs in planet_tf, one frozen dataclass each."""
+
+import dataclasses
+
+from planet_tf import config_flags
+from planet_tf.config_flags import option
+
+MIN_IMAGE_SIZE = 75  # InceptionV3 shrinks an image some 32 times, less edges
+PRECISIONS = ("float32", "bfloat16", "float64")
+SCHEDULES = ("constant", "linear", "cosine")
+STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker", "tpu")
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """Options of `planet_tf.train`."""
+
+    shards: str = option(help="directory of shards made by write_shards")
+    model_dir: str = option(
+        help="directory of the model; a run that stopped there goes on"
+    )
+    # --- model
+    image_size: int = option(299, help="side of the model's images, pixels")
+    width: float = option(
+        1.0, help="share of InceptionV3's filters to keep", low=0.1, high=1
+    )
+    batch_norm_momentum: float = option(
+        0.99,
+        help="share of the old moving statistics kept at a step; lower it for"
+        " runs of few steps",
+        low=0,
+        high=1,
+    )
+    synchronized_batch_norm: bool = option(
+        False, help="normalise over the batches of all replicas"
+    )
+    precision: str = option(
+        "float32",
+        help="what layers compute in; float64 is for checks",
+        choices=PRECISIONS,
+    )
+    # --- optimisation
+    batch_size: int = option(32, help="photos a step, all replicas", low=1)
+    steps: int = option(1_000_000, help="steps of the whole run", low=1)
+    learning_rate: float = option(
+        0.045, help="Adagrad's rate (0.045 in the paper)", low=0
+    )
+    warmup_steps: int = option(
+        0, help="steps of linear warm-up of the rate", low=0
+    )
+    schedule: str = option(
+        "constant",
+        help="the rate after the warm-up: constant, or falling to 0 at --steps",
+        choices=SCHEDULES,
+    )
+    # --- augmentation
+    min_crop_area: float = option(
+        0.5, help="least share of a photo in a random crop", low=0.05, high=1
+    )
+    rotate: bool = option(
+        False,
+        help="turn and mirror images by chance in 8 ways, for views from above",
+    )
+    color_jitter: float = option(
+        0.2, help="strength of random brightness and contrast", low=0, high=1
+    )
+    # --- data and run
+    seed: int = option(0, help="of weights, order and augmentation")
+    lanes: int = option(
+        2,
+        help="streams the photos of an epoch are dealt to, a multiple of the"
+        " number of replicas; runs with the same lanes see the same batches",
+        low=1,
+    )
+    shuffle_buffer: int = option(
+        16_384, help="records a worker holds in memory to shuffle", low=1
+    )
+    strategy: str = option(
+        "auto",
+        help="how to distribute; auto: multi_worker if TF_CONFIG is set, else"
+        " mirrored over the GPUs if there are any, else one device",
+        choices=STRATEGIES,
+    )
+    tpu: str = option("", help="name or address of the TPU for --strategy=tpu")
+    validate_every: int = option(
+        5_000, help="steps between validations and checkpoints", low=1
+    )
+    log_every: int = option(
+        100, help="steps between lines of progress and scalars", low=1
+    )
+    keep_checkpoints: int = option(3, help="newest checkpoints kept", low=1)
+
+    def __post_init__(self):
+        if self.batch_size % self.lanes:
+            raise config_flags.UsageError(
+                f"--batch_size is {self.batch_size} and --lanes is"
+                f" {self.lanes}: the batch must be a multiple of the lanes"
+            )
+        if self.warmup_steps >= self.steps:
+            raise config_flags.UsageError(
+                f"--warmup_steps is {self.warmup_steps} and --steps is"
+                f" {self.steps}: the warm-up must be shorter than the run"
+            )
+        if self.image_size < MIN_IMAGE_SIZE:
+            raise config_flags.UsageError(
+                f"--image_size is {self.image_size}; InceptionV3 needs at"
+                f" least {MIN_IMAGE_SIZE}"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluateConfig:
+    """Options of `planet_tf.evaluate`."""
+
+    model_dir: str = option(help="directory of a trained model")
+    shards: str = option(help="directory of shards made by write_shards")
+    out: str = option(help="directory for the report, figures, predictions")
+    split: str = option("test", help="split of the shards to evaluate on")
+    batch_size: int = option(64, help="photos at a time", low=1)
+    neighbor_photos: int = option(
+        100_000,
+        help="training photos that the nearest-neighbour baseline may use",
+        low=1,
+    )
+    resamples: int = option(
+        2_000, help="bootstrap resamples for intervals", low=100
+    )
+    seed: int = option(0, help="of the bootstrap")
+
+
+@dataclasses.dataclass(frozen=True)
+class PredictConfig:
+    """Options of `planet_tf.predict`."""
+
+    model_dir: str = option(help="directory of a trained model")
+    out: str = option(".", help="directory for the maps")
+    top: int = option(5, help="answers for each photo", low=1, high=100)
+    maps: bool = option(True, help="draw a PNG of the distribution")
+
+
+@dataclasses.dataclass(frozen=True)
+class LaunchConfig:
+    """Options of `planet_tf.local_workers`."""
+
+    workers: int = option(2, help="worker processes on this machine", low=1)
+    base_port: int = option(
+        0, help="first of the workers' ports; 0 for any free ones", low=0
+    )
+    log_dir: str = option(
+        "", help="directory of the workers' logs; default: MODEL_DIR/logs"
+    )
+    grace_seconds: float = option(
+        15.0, help="between asking a worker to end and ending it", low=0
+    )

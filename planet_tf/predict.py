@@ -1,0 +1,93 @@
+"""Says where photos were taken.
+
+python -m planet_tf.predict --model_dir=DIR [--out=DIR] PHOTO...
+
+Prints, for each photo, the likeliest cells with probability, lat and lng, and
+draws the whole distribution on a world map: PHOTO-map.png in --out.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from planet_tf import config_flags
+from planet_tf.config import PredictConfig
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from planet_tf.partition import Partition
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the program; returns its exit code."""
+    argv = list(sys.argv if argv is None else argv)
+    config, photos = config_flags.parse(
+        PredictConfig, argv, usage=__doc__, positional="PHOTO..."
+    )
+    if not photos:
+        config_flags.fail("no photo given; name one or more image files")
+
+    # After the options are known to be right: TensorFlow takes seconds.
+    from planet_tf import model_dir
+
+    try:
+        return predict(config, photos)
+    except model_dir.ModelDirError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def predict(config: PredictConfig, photos: Sequence[str]) -> int:
+    """Answers for each photo that can be read; 1 if one could not be."""
+    from planet_tf import export, images, maps
+
+    locator = export.Geolocator(config.model_dir)
+    os.makedirs(config.out, exist_ok=True)
+    failed = 0
+    for path in photos:
+        try:
+            with open(path, "rb") as file:
+                jpeg = images.fit(file.read(), locator.config["photo_size"])
+        except (OSError, images.PhotoError) as error:
+            print(f"error: {path}: {error}", file=sys.stderr)
+            failed = 1
+            continue
+        probabilities = locator.probabilities([jpeg])
+        cells = locator.answers(probabilities, config.top)[0]
+        print(path)
+        print("\n".join(answer_lines(locator.partition, probabilities[0], cells)))
+        if config.maps:
+            figure = maps.prediction_map(
+                locator.partition, probabilities[0], top=config.top
+            )
+            target = map_path(config.out, path)
+            figure.savefig(target)
+            print(f"  map: {target}")
+    return failed
+
+
+def answer_lines(
+    partition: "Partition", probabilities: "np.ndarray", cells: Sequence[int]
+) -> list[str]:
+    """The ranked cells of one photo as text, under a header."""
+    lines = ["  rank  probability        lat         lng  cell"]
+    for rank, cell in enumerate(cells, 1):
+        share = probabilities[cell + int(partition.other_class)]
+        lat, lng = partition.points[cell]
+        lines.append(
+            f"  {rank:4}  {share:11.2%}  {lat:9.4f}  {lng:10.4f}"
+            f"  {partition.tokens[cell]}"
+        )
+    return lines
+
+
+def map_path(directory: str, photo: str) -> str:
+    """Where the map of a photo goes."""
+    name = os.path.splitext(os.path.basename(photo))[0]
+    return os.path.join(directory, f"{name}-map.png")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

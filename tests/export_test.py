@@ -1,0 +1,163 @@
+import json
+import pathlib
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import PLACES, SMALL_MODEL
+
+from planet_tf import export, input_pipeline, model_dir, training
+from planet_tf import partition as partition_lib
+from planet_tf.config import TrainConfig
+
+
+@pytest.fixture(scope="module")
+def locator(small_model):
+    return export.Geolocator(str(small_model))
+
+
+def test_answers_are_the_cells_of_the_probabilities(
+    locator, small_model, make_jpeg
+):
+    jpegs = [make_jpeg(seed=i) for i in range(3)]
+    module = tf.saved_model.load(str(small_model / "export"))
+    serve = module.signatures["serving_default"]
+    found = {k: v.numpy() for k, v in serve(tf.constant(jpegs)).items()}
+    shares = locator.probabilities(jpegs)
+    assert shares.sum(axis=1) == pytest.approx([1, 1, 1], abs=1e-5)
+    cells = locator.answers(shares, 5)
+    assert found["valid"].all()
+    np.testing.assert_allclose(
+        found["probability"], np.take_along_axis(shares, cells, 1), rtol=1e-5
+    )
+    tokens = np.array(locator.partition.tokens)[cells]
+    assert (found["token"].astype(str) == tokens).all()
+    np.testing.assert_allclose(
+        found["latlng"], locator.partition.latlng[cells], rtol=1e-6
+    )
+
+
+def test_photos_are_answered_alone_as_in_a_batch(locator, make_jpeg):
+    jpegs = [make_jpeg(60 + 40 * i, 90, seed=i) for i in range(4)]
+    alone = np.concatenate([locator.probabilities([j]) for j in jpegs])
+    together = locator.probabilities(jpegs)
+    np.testing.assert_allclose(alone, together, atol=1e-5)
+
+
+def test_the_export_is_the_last_checkpoint_with_validations_preprocessing(
+    locator, small_model, small_shards, make_jpeg
+):
+    config = TrainConfig(
+        shards=str(small_shards), model_dir="unused", **SMALL_MODEL
+    )
+    model = training.build_model(config, locator.partition.num_classes)
+    checkpoint = tf.train.Checkpoint(model=model)
+    checkpoint.restore(
+        str(small_model / "checkpoints" / "ckpt-30")
+    ).expect_partial()
+    jpeg = make_jpeg(width=140, height=90)
+    image = input_pipeline.evaluation_image(tf.constant(jpeg), 75)
+    logits = model(image[None], training=False)
+    np.testing.assert_allclose(
+        tf.nn.softmax(logits), locator.probabilities([jpeg]), atol=1e-5
+    )
+
+
+def test_what_is_no_jpeg_is_marked_and_does_not_fail_the_others(
+    locator, make_jpeg
+):
+    jpegs = [make_jpeg(), b"", b"GIF89a", make_jpeg(format="PNG")]
+    found = locator.module.top_cells(tf.constant(jpegs))
+    assert found["valid"].numpy().tolist() == [True, False, False, False]
+    alone = locator.module.top_cells(tf.constant(jpegs[:1]))
+    np.testing.assert_allclose(
+        found["probability"][0], alone["probability"][0], atol=1e-5
+    )
+
+
+def test_weights_are_stored_once(small_model, small_shards):
+    path = str(small_model / "export" / "variables" / "variables")
+    shapes = tf.train.load_checkpoint(path).get_variable_to_shape_map()
+    stored = sum(int(np.prod(shape)) for shape in shapes.values())
+    config = TrainConfig(
+        shards=str(small_shards), model_dir="unused", **SMALL_MODEL
+    )
+    parameters = training.build_model(config, len(PLACES)).count_params()
+    assert parameters <= stored < 1.01 * parameters
+
+
+def test_the_partition_goes_with_the_export_as_an_asset(locator, small_model):
+    path = small_model / "export" / "assets" / "partition.json"
+    with path.open() as file:
+        assert partition_lib.load(file) == locator.partition
+
+
+def test_other_is_never_an_answer(small_shards, small_model, tmp_path):
+    import keras
+
+    with (small_model / "partition.json").open() as file:
+        plain = partition_lib.load(file)
+    partition = partition_lib.Partition(
+        **{
+            **{
+                name: getattr(plain, name)
+                for name in plain.__dataclass_fields__
+            },
+            "other_class": True,
+        }
+    )
+    path = tmp_path / "partition.json"
+    with path.open("w") as file:
+        partition_lib.dump(partition, file)
+
+    class AlwaysOther(keras.Model):
+        def call(self, images, training=False):
+            rows = tf.shape(images)[0]
+            logits = tf.constant([[9.0, 1.0, 3.0, 2.0, 0.0]])
+            return tf.tile(logits, [rows, 1])
+
+    module = export.PhotoGeolocator(AlwaysOther(), partition, str(path), 75)
+    found = module.top_cells(tf.constant([module.grey]))
+    order = [1, 2, 0, 3]
+    wanted = [partition.tokens[i] for i in order]
+    assert found["token"].numpy()[0].astype(str).tolist() == wanted
+
+
+def test_an_unfinished_model_is_refused_with_what_to_do(small_model, tmp_path):
+    for name in ("config.json", "partition.json"):
+        (tmp_path / name).write_bytes((small_model / name).read_bytes())
+    with pytest.raises(model_dir.ModelDirError, match="training has not ended"):
+        export.Geolocator(str(tmp_path))
+    with pytest.raises(model_dir.ModelDirError, match="not a model directory"):
+        export.Geolocator(str(tmp_path / "nowhere"))
+
+
+def test_an_export_of_another_partition_is_refused(
+    small_model, tmp_path, locator
+):
+    partition = partition_lib.build(
+        np.array([1.0, 50.0]),
+        np.array([2.0, -70.0]),
+        max_photos=1,
+        min_photos=1,
+    )
+    with (tmp_path / "partition.json").open("w") as file:
+        partition_lib.dump(partition, file)
+    facts = json.loads((small_model / "config.json").read_text())
+    facts["partition_fingerprint"] = partition.fingerprint
+    (tmp_path / "config.json").write_text(json.dumps(facts))
+    pathlib.Path(tmp_path / "export").symlink_to(small_model / "export")
+    with pytest.raises(model_dir.ModelDirError) as caught:
+        export.Geolocator(str(tmp_path))
+    assert partition.fingerprint in str(caught.value)
+    assert locator.partition.fingerprint in str(caught.value)
+
+
+def test_a_changed_partition_file_is_refused(small_model, tmp_path):
+    text = (small_model / "config.json").read_text()
+    facts = json.loads(text) | {"partition_fingerprint": "sha256:old"}
+    (tmp_path / "config.json").write_text(json.dumps(facts))
+    partition_file = tmp_path / "partition.json"
+    partition_file.write_bytes((small_model / "partition.json").read_bytes())
+    with pytest.raises(model_dir.ModelDirError, match="sha256:old"):
+        model_dir.read_partition(str(tmp_path))

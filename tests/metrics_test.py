@@ -1,0 +1,59 @@
+import numpy as np
+import pytest
+
+from planet_tf import metrics
+
+
+def test_errors_of_ranked_answers_are_great_circle_distances():
+    truth = np.array([[40.7, -74.0], [-17.0, 179.9]])
+    points = np.array([[[40.7, -74.0], [-40.7, 106.0]], [[-17.0, -179.9]] * 2])
+    errors = metrics.errors_km(points, truth)
+    assert errors.shape == (2, 2)
+    assert errors[0] == pytest.approx([0, np.pi * 6371.0088])
+    # 0.2 degrees of longitude across the antimeridian, at 17 degrees south.
+    arc = np.radians(0.2) * 6371.0088 * np.cos(np.radians(17))
+    assert errors[1] == pytest.approx([arc, arc], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("error", "within"), [(749.999, 1.0), (750.0, 1.0), (750.001, 0.0)]
+)
+def test_within_a_radius_includes_the_radius(error, within):
+    assert metrics.share_within(np.array([error]), 750) == within
+
+
+def test_summary_counts_photos_by_first_and_by_best_answer():
+    errors = np.array([[0.5, 9e3], [100, 20], [3000, 700], [9e3, 9e3]])
+    figures = metrics.summary(errors)
+    assert figures["top1_within_1km"] == 0.25
+    assert figures["top1_within_200km"] == 0.5
+    assert figures["top1_within_2500km"] == 0.5
+    assert figures["top5_within_25km"] == 0.5
+    assert figures["top5_within_750km"] == 0.75
+    assert figures["median_km"] == 1550
+
+
+def test_summary_of_more_answers_than_five_takes_the_first_five():
+    errors = np.array([[9e3] * 5 + [0.0]])
+    assert metrics.summary(errors)["top5_within_2500km"] == 0
+
+
+def test_bootstrap_interval_matches_the_binomial_one():
+    values = np.arange(1000) < 300
+    low, high = metrics.bootstrap_interval(values, seed=1)
+    half = 1.96 * np.sqrt(0.3 * 0.7 / 1000)
+    assert low == pytest.approx(0.3 - half, abs=0.005)
+    assert high == pytest.approx(0.3 + half, abs=0.005)
+
+
+def test_bootstrap_interval_of_a_median_holds_the_median():
+    values = np.random.default_rng(0).exponential(100, 500)
+    low, high = metrics.bootstrap_interval(values, np.median, resamples=500)
+    assert low < np.median(values) < high
+    assert high - low < 40
+
+
+def test_ranking_breaks_ties_by_position():
+    scores = np.array([[0.1, 0.4, 0.4, 0.1], [0.25] * 4])
+    assert metrics.ranked(scores, 3).tolist() == [[1, 2, 0], [0, 1, 2]]
+    assert metrics.ranked(scores, 9).shape == (2, 4)

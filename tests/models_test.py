@@ -1,0 +1,80 @@
+import keras
+import numpy as np
+import pytest
+
+from planet_tf import models
+
+
+def small(**options):
+    keras.utils.set_random_seed(0)
+    return models.photo_classifier(7, image_size=75, width=0.1, **options)
+
+
+def images(count=2):
+    return np.random.default_rng(0).uniform(-1, 1, (count, 75, 75, 3))
+
+
+@pytest.mark.parametrize(
+    ("precision", "computed"),
+    [
+        ("float32", "float32"),
+        ("bfloat16", "bfloat16"),
+        ("float64", "float64"),
+    ],
+)
+def test_logits_have_a_column_a_class_in_any_precision(precision, computed):
+    model = small(precision=precision)
+    logits = model(images(), training=False)
+    assert logits.shape == (2, 7)
+    assert model.get_layer(models.EMBEDDING).compute_dtype == computed
+    wanted = "float32" if precision == "bfloat16" else computed
+    assert logits.dtype.name == wanted
+    assert {w.dtype for w in model.weights} == {wanted}
+
+
+def test_the_full_model_has_the_parameters_of_inception_v3_and_a_head():
+    # 21,802,784 of InceptionV3 without its top, and a row of 2,048 weights
+    # and a bias for each of the paper's cells.
+    model = models.photo_classifier(26_263)
+    assert model.count_params() == 21_802_784 + 26_263 * 2_049
+
+
+def test_it_fits_weights_of_keras_own_inception_v3():
+    trunk = keras.applications.InceptionV3(
+        include_top=False, weights=None, input_shape=(75, 75, 3), pooling="avg"
+    )
+    model = models.photo_classifier(7, image_size=75)
+    for mine, theirs in zip(
+        model.weights[: len(trunk.weights)], trunk.weights, strict=True
+    ):
+        mine.assign(theirs)
+    embed = keras.Model(model.input, model.get_layer(models.EMBEDDING).output)
+    x = images()
+    np.testing.assert_allclose(embed(x), trunk(x), atol=1e-5)
+
+
+def test_batch_norm_is_as_asked():
+    model = small(batch_norm_momentum=0.8, synchronized_batch_norm=True)
+    layers = [
+        layer
+        for layer in model.layers
+        if isinstance(layer, keras.layers.BatchNormalization)
+    ]
+    assert len(layers) == 94
+    assert {layer.momentum for layer in layers} == {0.8}
+    assert all(layer.synchronized for layer in layers)
+
+
+@pytest.mark.parametrize(
+    ("filters", "width", "wanted"),
+    [(192, 1.0, 192), (192, 0.25, 48), (96, 0.25, 24), (32, 0.1, 8)],
+)
+def test_widths_scale_filters_to_multiples_of_eight(filters, width, wanted):
+    assert models.scaled_filters(filters, width) == wanted
+
+
+def test_a_saved_model_answers_the_same(tmp_path):
+    model = small()
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(model(images()), again(images()))
