@@ -1,0 +1,41 @@
+import subprocess
+import sys
+
+import pytest
+
+WORKER_MODULES = [
+    "planet_tf.geometry",
+    "planet_tf.partition",
+    "planet_tf.images",
+    "planet_tf.records",
+    "planet_tf.rejects",
+    "beam_pipelines.files",
+    "beam_pipelines.manifests",
+    "beam_pipelines.photos",
+    "beam_pipelines.rejects",
+    "beam_pipelines.shards",
+    "beam_pipelines.transforms",
+]
+PROGRAMS = ["beam_pipelines.build_partition", "beam_pipelines.write_shards"]
+
+
+def modules_after_importing(module):
+    """What a fresh interpreter has imported after one module."""
+    code = f"import sys, {module}; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    return done.stdout.split()
+
+
+def test_the_worker_modules_do_not_import_tensorflow():
+    modules = modules_after_importing(", ".join(WORKER_MODULES))
+    assert set(WORKER_MODULES) <= set(modules)
+    assert "tensorflow" not in modules
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_program_imports_neither_beam_nor_tensorflow_for_its_help(program):
+    modules = modules_after_importing(program)
+    assert "tensorflow" not in modules
+    assert "apache_beam" not in modules
