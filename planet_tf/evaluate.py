@@ -4,7 +4,7 @@ python -m planet_tf.evaluate --model_dir=DIR --shards=DIR --out=DIR
 
 Asks the exported model about every photo of a split and writes to --out:
 report.md and report.json (share of photos within 1/25/200/750/2500 km, median
-error), predictions.jsonl, examples.png, learning_curves.png.
+error), predictions.jsonl, examples.png, examples/*.jpg, learning_curves.png.
 """
 
 import sys

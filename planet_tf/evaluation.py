@@ -16,13 +16,13 @@ from planet_tf import (
     baselines,
     export,
     input_pipeline,
+    maps,
     metrics,
     model_dir,
     pictures,
 )
 from planet_tf import report as report_lib
 from planet_tf.config import EvaluateConfig
-from planet_tf.partition import Partition
 
 OURS = "network"  # what the report calls the model
 _EXAMPLES = 8
@@ -72,11 +72,12 @@ def evaluate(config: EvaluateConfig) -> None:
         "ceiling": figures(own_points),
         "verdicts": report_lib.verdicts(systems, OURS),
     }
-    pictures = _draw(config, locator, examples)
-    text = report_lib.markdown(report, pictures)
+    drawn = _draw(config, locator, examples)
+    text = report_lib.markdown(report, drawn)
     _write(config, "report.json", json.dumps(report, indent=1) + "\n")
     _write(config, "report.md", text)
     print(text.partition("\n![")[0].strip())
+    print(f"\nwritten to {config.out}")
 
 
 def _ask(
@@ -162,24 +163,24 @@ def _prediction(
 def _draw(
     config: EvaluateConfig, locator: export.Geolocator, examples: list[Any]
 ) -> list[str]:
-    """Draws the pictures of the report; their names."""
+    """Writes the examples' photos and the report's pictures; their names."""
     _say("pictures")
-    drawn = pictures.examples_figure(
-        locator.partition,
-        [
-            pictures.Example(
-                np.asarray(Image.open(io.BytesIO(jpeg)).convert("RGB")),
-                probabilities,
-                tuple(latlng.tolist()),
-            )
-            for jpeg, probabilities, latlng in examples
-        ],
-    )
-    drawn.savefig(os.path.join(config.out, "examples.png"))
+    tf.io.gfile.makedirs(os.path.join(config.out, "examples"))
+    rows = []
+    for number, (jpeg, probabilities, latlng) in enumerate(examples, 1):
+        # Not named by its id, which could be any text.
+        _write(config, f"examples/{number}.jpg", jpeg)
+        image = np.asarray(Image.open(io.BytesIO(jpeg)).convert("RGB"))
+        truth = tuple(latlng.tolist())
+        rows.append(pictures.Example(image, probabilities, truth))
     curves = model_dir.read_scalars(config.model_dir)
-    drawn = pictures.learning_curves(_panels(curves))
-    drawn.savefig(os.path.join(config.out, "learning_curves.png"))
-    return ["examples.png", "learning_curves.png"]
+    drawn = {
+        "examples.png": pictures.examples_figure(locator.partition, rows),
+        "learning_curves.png": pictures.learning_curves(_panels(curves)),
+    }
+    for name, figure in drawn.items():
+        _write(config, name, maps.encode(figure, "png"))
+    return list(drawn)
 
 
 def _panels(curves: dict[str, Any]) -> dict[str, Any]:
@@ -197,10 +198,11 @@ def _panels(curves: dict[str, Any]) -> dict[str, Any]:
     return {new: curves[old] for new, old in chosen.items() if old in curves}
 
 
-def _write(config: EvaluateConfig, name: str, text: str) -> None:
+def _write(config: EvaluateConfig, name: str, content: str | bytes) -> None:
+    """Writes a whole file of the report, text or bytes."""
     path = os.path.join(config.out, name)
-    with tf.io.gfile.GFile(path + ".incomplete", "w") as file:
-        file.write(text)
+    with tf.io.gfile.GFile(path + ".incomplete", "wb") as file:
+        file.write(content)
     tf.io.gfile.rename(path + ".incomplete", path, overwrite=True)
 
 

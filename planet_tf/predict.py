@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def predict(config: PredictConfig, photos: Sequence[str]) -> int:
     """Answers for each photo that can be read; 1 if one could not be."""
-    from planet_tf import export, images, maps
+    from planet_tf import export, images, maps, rejects
 
     locator = export.Geolocator(config.model_dir)
     os.makedirs(config.out, exist_ok=True)
@@ -50,20 +50,22 @@ def predict(config: PredictConfig, photos: Sequence[str]) -> int:
         try:
             with open(path, "rb") as file:
                 jpeg = images.fit(file.read(), locator.config["photo_size"])
-        except (OSError, images.PhotoError) as error:
+        except (OSError, rejects.PhotoError) as error:
             print(f"error: {path}: {error}", file=sys.stderr)
             failed = 1
             continue
         probabilities = locator.probabilities([jpeg])
         cells = locator.answers(probabilities, config.top)[0]
         print(path)
-        print("\n".join(answer_lines(locator.partition, probabilities[0], cells)))
+        lines = answer_lines(locator.partition, probabilities[0], cells)
+        print("\n".join(lines))
         if config.maps:
             figure = maps.prediction_map(
                 locator.partition, probabilities[0], top=config.top
             )
             target = map_path(config.out, path)
-            figure.savefig(target)
+            with open(target, "wb") as file:
+                file.write(maps.encode(figure, "png"))
             print(f"  map: {target}")
     return failed
 

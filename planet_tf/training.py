@@ -186,7 +186,7 @@ def make_validation_step(
         of_cells = logits[:, first_cell:]  # "other" is no answer
         k = min(metrics.TOP, of_cells.shape[-1])
         top = tf.math.top_k(of_cells, k).indices
-        hits = tf.argmax(logits, -1) == batch["label"]
+        hits = tf.cast(tf.argmax(logits, -1) == batch["label"], tf.int32)
         return losses, hits, top, batch["latlng"], batch["weight"]
 
     @tf.function
