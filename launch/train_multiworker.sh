@@ -7,6 +7,10 @@
 # with TF_CONFIG set there: it is then the one worker that TF_CONFIG says.
 # Options that are not the launcher's go to planet_tf.train; --help lists the
 # launcher's, python -m planet_tf.train --help the others.
+#
+# It runs in the environment of launch/setup_env.sh if there is one, else with
+# the python3 on the PATH.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-exec "${PYTHON:-python3}" -m planet_tf.local_workers "$@"
+PATH="$(realpath -m "${PLANET_VENV:-.venv}")/bin:$PATH"
+exec python3 -m planet_tf.local_workers "$@"

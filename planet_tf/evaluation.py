@@ -193,7 +193,7 @@ def _panels(curves: dict[str, Any]) -> dict[str, Any]:
     chosen["median error, km/"] = "validation/median_km"
     for km in metrics.RADII_KM:
         chosen[f"share of photos within/{km} km"] = (
-            f"validation/top1_within_{km}km"
+            f"validation/top1/within_{km}km"
         )
     return {new: curves[old] for new, old in chosen.items() if old in curves}
 

@@ -71,6 +71,13 @@ def open_shards(directory: str) -> Shards:
         )
     with tf.io.gfile.GFile(path) as file:
         info = json.load(file)
+    made = info.get("format"), info.get("version")
+    if made != (records.SHARDS_FORMAT, records.SHARDS_VERSION):
+        raise ShardsError(
+            f"{path} is {made[0]} version {made[1]}; needed is"
+            f" {records.SHARDS_FORMAT} version {records.SHARDS_VERSION}: write"
+            " the shards again"
+        )
     with tf.io.gfile.GFile(
         os.path.join(directory, records.PARTITION_FILE)
     ) as file:

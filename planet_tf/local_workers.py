@@ -34,9 +34,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         LaunchConfig, argv, usage=__doc__, pass_through=True
     )
     trainer = [sys.executable, "-m", TRAINER, *rest]
-    if os.environ.get("TF_CONFIG"):
-        os.execv(sys.executable, trainer)
     logs = _default_logs(rest)
+    if os.environ.get("TF_CONFIG"):
+        return os.execv(sys.executable, trainer)
     return run(config, trainer, config.log_dir or logs)
 
 

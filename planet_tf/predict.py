@@ -8,7 +8,7 @@ draws the whole distribution on a world map: PHOTO-map.png in --out.
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from planet_tf import config_flags
@@ -46,6 +46,7 @@ def predict(config: PredictConfig, photos: Sequence[str]) -> int:
     locator = export.Geolocator(config.model_dir)
     os.makedirs(config.out, exist_ok=True)
     failed = 0
+    taken: set[str] = set()
     for path in photos:
         try:
             with open(path, "rb") as file:
@@ -63,7 +64,8 @@ def predict(config: PredictConfig, photos: Sequence[str]) -> int:
             figure = maps.prediction_map(
                 locator.partition, probabilities[0], top=config.top
             )
-            target = map_path(config.out, path)
+            target = map_path(config.out, path, taken)
+            taken.add(target)
             with open(target, "wb") as file:
                 file.write(maps.encode(figure, "png"))
             print(f"  map: {target}")
@@ -85,10 +87,15 @@ def answer_lines(
     return lines
 
 
-def map_path(directory: str, photo: str) -> str:
-    """Where the map of a photo goes."""
+def map_path(directory: str, photo: str, taken: Collection[str]) -> str:
+    """Where the map of a photo goes; photos of one name get a number."""
     name = os.path.splitext(os.path.basename(photo))[0]
-    return os.path.join(directory, f"{name}-map.png")
+    path = os.path.join(directory, f"{name}-map.png")
+    number = 2
+    while path in taken:
+        path = os.path.join(directory, f"{name}-{number}-map.png")
+        number += 1
+    return path
 
 
 if __name__ == "__main__":

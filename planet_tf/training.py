@@ -332,7 +332,9 @@ class Log:
             f"  accuracy {figures['accuracy']:.3f}"
             f"  median {figures['median_km']:.0f} km  within {within}"
         )
-        self._write("validation", step, figures)
+        # TensorBoard groups curves by what stands before a slash.
+        tags = {k.replace("_within", "/within"): v for k, v in figures.items()}
+        self._write("validation", step, tags)
         # Validation is not training: it does not slow "images/s".
         pause = time.monotonic() - self.last
         self.last += pause

@@ -102,6 +102,8 @@ def write_small_shards(
     with (directory / records.PARTITION_FILE).open("w") as file:
         partition_lib.dump(partition, file)
     facts = {
+        "format": records.SHARDS_FORMAT,
+        "version": records.SHARDS_VERSION,
         "partition_fingerprint": partition.fingerprint,
         "fingerprint": f"sha256:{photos}-{files}",
         "image_size": 80,

@@ -188,6 +188,15 @@ def test_unfinished_shards_are_refused(tmp_path):
         input_pipeline.open_shards(str(tmp_path))
 
 
+def test_shards_of_another_version_are_refused(tmp_path):
+    write_small_shards(tmp_path / "s", photos=40, files=1)
+    path = tmp_path / "s" / records.SHARDS_FILE
+    facts = json.loads(path.read_text()) | {"version": 99}
+    path.write_text(json.dumps(facts))
+    with pytest.raises(input_pipeline.ShardsError, match="version 99; needed"):
+        input_pipeline.open_shards(str(tmp_path / "s"))
+
+
 def test_shards_of_another_partition_are_refused_with_both_named(tmp_path):
     partition = write_small_shards(tmp_path / "s", photos=40, files=1)
     path = tmp_path / "s" / records.SHARDS_FILE

@@ -98,6 +98,17 @@ def test_a_signal_to_the_launcher_ends_all_workers(tmp_path, number):
             os.kill(pid, 0)
 
 
+def test_with_tf_config_it_becomes_that_one_worker(monkeypatch):
+    called = []
+    monkeypatch.setenv("TF_CONFIG", "{}")
+    monkeypatch.setattr(os, "execv", lambda *command: called.append(command))
+    monkeypatch.setattr(local_workers, "run", lambda *_: pytest.fail("ran"))
+    options = ["--shards=s", "--model_dir=m"]
+    local_workers.main(["train_multiworker", "--workers=4", "--", *options])
+    module = ["-m", "planet_tf.train"]
+    assert called[0] == (sys.executable, [sys.executable, *module, *options])
+
+
 @pytest.mark.parametrize(
     ("arguments", "wanted"),
     [

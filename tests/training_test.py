@@ -66,7 +66,7 @@ def test_training_learns_and_leaves_a_whole_model_directory(small_model):
 def test_validation_scalars_have_all_radii(small_model):
     found = curves(small_model)
     for km in (1, 25, 200, 750, 2500):
-        steps, shares = found[f"validation/top1_within_{km}km"]
+        steps, shares = found[f"validation/top1/within_{km}km"]
         assert steps == [10, 20, 30]
         assert all(0 <= share <= 1 for share in shares)
     for name in ("loss", "accuracy", "median_km"):
@@ -257,7 +257,7 @@ def start(config, *command):
         [*command, *flags(config)],
         stderr=subprocess.PIPE,
         text=True,
-        env=os.environ | {"PYTHON": sys.executable},
+        env=os.environ | {"PLANET_VENV": sys.prefix},
     )
 
 

@@ -1,0 +1,97 @@
+#!/usr/bin/env bash
+# From nothing to a map of answers: makes the environment, cuts satellite views
+# around the places of real photos, partitions the Earth, writes shards, trains
+# the photo model, evaluates it and predicts. Interrupted, it goes on where it
+# was. No network but the Python package index is used.
+#
+#   launch/quickstart.sh                 some 10 minutes on 2 cores
+#   launch/quickstart.sh --size small    2 minutes, to see that all works
+#   launch/quickstart.sh --out DIR       instead of quickstart (quickstart-small)
+#
+# PYTHON and PLANET_VENV are as in launch/setup_env.sh.
+set -euo pipefail
+
+usage() {
+  sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0"
+  exit "$1"
+}
+
+size=full out=
+while (($#)); do
+  case $1 in
+    --size) size=${2-} && shift ;;
+    --size=*) size=${1#*=} ;;
+    --out) out=${2-} && shift ;;
+    --out=*) out=${1#*=} ;;
+    -h | --help) usage 0 ;;
+    *) echo "error: unknown argument $1" >&2 && usage 2 >&2 ;;
+  esac
+  shift
+done
+case $size in
+  full) views=26000 cells=(--max_photos=300 --min_photos=50) ;;
+  small) views=2500 cells=(--max_photos=250 --min_photos=50) ;;
+  *) echo "error: --size is '$size'; it must be full or small" >&2 && usage 2 >&2 ;;
+esac
+[[ -z $out ]] || out=$(realpath -m "$out")
+cd "$(dirname "$0")/.."
+if [[ -z $out && $size == full ]]; then out=quickstart; fi
+out=${out:-quickstart-small}
+mkdir -p "$out"
+
+launch/setup_env.sh
+venv=$(realpath "${PLANET_VENV:-.venv}")
+export PATH="$venv/bin:$PATH" TF_CPP_MIN_LOG_LEVEL=${TF_CPP_MIN_LOG_LEVEL:-3}
+SECONDS=0
+
+# stage TITLE RESULT COMMAND...: runs a command unless its result is there.
+stage() {
+  local title=$1 result=$2
+  shift 2
+  printf '\n== %s (%d s)\n' "$title" "$SECONDS" >&2
+  if [[ -e $result ]]; then
+    printf 'there already: %s\n' "$result" >&2
+    return
+  fi
+  printf '$ %s\n' "$*" >&2
+  "$@"
+}
+
+stage '1/7 satellite views' "$out/views/manifest.csv" \
+  python -m beam_pipelines.make_satellite_views --out="$out/views" \
+  --count="$views"
+stage '2/7 partition' "$out/partition.json" \
+  python -m beam_pipelines.build_partition --out="$out/partition.json" \
+  --photos="$out/views/manifest.csv" "${cells[@]}"
+stage '3/7 map of the partition' "$out/partition.png" \
+  python -m planet_tf.draw "$out/partition.json" --out="$out/partition.png"
+stage '4/7 shards' "$out/shards/shards.json" \
+  python -m beam_pipelines.write_shards --photos="$out/views/manifest.csv" \
+  --partition="$out/partition.json" --out="$out/shards" \
+  --validation_fraction=0.08 --test_fraction=0.15
+stage '5/7 training' "$out/model/export/saved_model.pb" \
+  python -m planet_tf.train --flagfile="launch/quickstart_$size.flags" \
+  --shards="$out/shards" --model_dir="$out/model"
+stage '6/7 evaluation on the test split' "$out/report/report.md" \
+  python -m planet_tf.evaluate --model_dir="$out/model" \
+  --shards="$out/shards" --out="$out/report"
+stage '7/7 prediction' "$out/maps/3-map.png" \
+  python -m planet_tf.predict --model_dir="$out/model" --out="$out/maps" \
+  "$out"/report/examples/[123].jpg
+
+printf '\n== done after %d s\n\n' "$SECONDS" >&2
+sed '/^!\[/d' "$out/report/report.md"
+cat <<TEXT
+Files:
+  $out/partition.png         the partition: cells by photos per km2
+  $out/report/examples.png   test views, maps of the answers, the truth
+  $out/report/report.md      the tables above, learning curves
+  $out/maps/                 predictions on the world map
+  $out/model/export/         the SavedModel: JPEG bytes in, cells out
+
+Next, with the environment on the PATH: export PATH=$venv/bin:\$PATH
+  tensorboard --logdir $out/model/events
+  python -m planet_tf.predict --model_dir=$out/model PHOTO...
+  launch/train_multiworker.sh --workers=2 --shards=$out/shards \\
+      --flagfile=launch/quickstart_$size.flags --model_dir=$out/model2
+TEXT

@@ -1,0 +1,117 @@
+import io
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from planet_tf import export, predict
+
+
+def run(small_model, tmp_path, *photos, options=()):
+    return predict.main(
+        [
+            "predict",
+            f"--model_dir={small_model}",
+            f"--out={tmp_path / 'maps'}",
+            *options,
+            *map(str, photos),
+        ]
+    )
+
+
+def rows(text):
+    """(probability in %, lat, lng, token) of each answer in the output."""
+    pattern = r"^ +\d+ +([\d.]+)% +([-\d.]+) +([-\d.]+)  ([0-9a-f]+)$"
+    return re.findall(pattern, text, re.MULTILINE)
+
+
+def test_answers_are_ranked_cells_with_their_points(
+    small_model, tmp_path, make_jpeg, capfd
+):
+    photo = tmp_path / "holiday.jpg"
+    photo.write_bytes(make_jpeg())
+    assert run(small_model, tmp_path, photo, options=["--top=3"]) == 0
+    found = rows(capfd.readouterr().out)
+    assert len(found) == 3
+    locator = export.Geolocator(str(small_model))
+    shares = locator.probabilities([photo.read_bytes()])[0]
+    for (share, lat, lng, token), cell in zip(
+        found, np.argsort(-shares)[:3], strict=True
+    ):
+        assert float(share) == pytest.approx(100 * shares[cell], abs=0.01)
+        assert token == locator.partition.tokens[cell]
+        point = locator.partition.points[cell]
+        assert (float(lat), float(lng)) == pytest.approx(point, abs=1e-4)
+
+
+def test_a_map_is_drawn_for_each_photo(small_model, tmp_path, make_jpeg):
+    photos = [tmp_path / "a.jpg", tmp_path / "b.png"]
+    photos[0].write_bytes(make_jpeg())
+    photos[1].write_bytes(make_jpeg(format="PNG"))
+    assert run(small_model, tmp_path, *photos) == 0
+    for name in ("a-map.png", "b-map.png"):
+        picture = (tmp_path / "maps" / name).read_bytes()
+        assert Image.open(io.BytesIO(picture)).width > 1000
+
+
+def test_a_turned_photo_is_answered_as_the_upright_one(
+    small_model, tmp_path, make_jpeg, capfd
+):
+    upright = Image.open(io.BytesIO(make_jpeg(300, 200)))
+    upright.save(tmp_path / "upright.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees for viewing
+    upright.transpose(Image.Transpose.ROTATE_90).save(
+        tmp_path / "turned.png", exif=exif
+    )
+    names = [tmp_path / "upright.png", tmp_path / "turned.png"]
+    assert run(small_model, tmp_path, *names, options=["--nomaps"]) == 0
+    found = rows(capfd.readouterr().out)
+    first, second = found[: len(found) // 2], found[len(found) // 2 :]
+    assert [row[3] for row in first] == [row[3] for row in second]
+    # Scaling before turning rounds a little otherwise than after it.
+    shares = [[float(row[0]) for row in rows] for rows in (first, second)]
+    assert shares[0] == pytest.approx(shares[1], abs=1)
+    assert not (tmp_path / "maps" / "upright-map.png").exists()
+
+
+def test_a_bad_photo_is_named_and_the_others_are_answered(
+    small_model, tmp_path, make_jpeg, capfd
+):
+    good, text, cut = (tmp_path / n for n in ("good.jpg", "text.jpg", "c.jpg"))
+    good.write_bytes(make_jpeg())
+    text.write_text("not a photo")
+    cut.write_bytes(make_jpeg(300, 300)[:2000])
+    photos = [text, tmp_path / "none.jpg", cut, good]
+    assert run(small_model, tmp_path, *photos, options=["--nomaps"]) == 1
+    said = capfd.readouterr()
+    assert f"{text}: not_an_image" in said.err
+    assert "none.jpg" in said.err
+    assert f"{cut}: truncated_image" in said.err
+    assert "Traceback" not in said.err
+    assert len(rows(said.out)) > 0
+
+
+def test_two_photos_of_one_name_keep_their_maps(
+    small_model, tmp_path, make_jpeg
+):
+    photos = [tmp_path / "x" / "a.jpg", tmp_path / "y" / "a.jpg"]
+    for seed, photo in enumerate(photos):
+        photo.parent.mkdir()
+        photo.write_bytes(make_jpeg(seed=seed))
+    assert run(small_model, tmp_path, *photos) == 0
+    assert len(list((tmp_path / "maps").iterdir())) == 2
+
+
+def test_no_photo_is_a_usage_error(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        predict.main(["predict", "--model_dir=m"])
+    assert stopped.value.code == 2
+    assert "no photo given" in capsys.readouterr().err
+
+
+def test_a_directory_that_is_no_model_says_so(tmp_path, make_jpeg, capfd):
+    (tmp_path / "a.jpg").write_bytes(make_jpeg())
+    assert run(tmp_path / "nowhere", tmp_path, tmp_path / "a.jpg") == 1
+    assert "is not a model directory" in capfd.readouterr().err
