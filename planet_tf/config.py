@@ -34,6 +34,11 @@ class TrainConfig:
     synchronized_batch_norm: bool = option(
         False, help="normalise over the batches of all replicas"
     )
+    standardize: bool = option(
+        False,
+        help="give each colour of each image mean 0 and deviation 1: for"
+        " images whose brightness and tint say nothing",
+    )
     precision: str = option(
         "float32",
         help="what layers compute in; float64 is for checks",
@@ -59,7 +64,7 @@ class TrainConfig:
     )
     rotate: bool = option(
         False,
-        help="turn and mirror images by chance in 8 ways, for views from above",
+        help="turn images by chance by quarters, for views from above",
     )
     color_jitter: float = option(
         0.2, help="strength of random brightness and contrast", low=0, high=1

@@ -278,10 +278,10 @@ def training_image(
 ) -> tf.Tensor:
     """A random view of a JPEG, a function of the seed (2,) int64.
 
-    A crop of random area and aspect, scaled to a square; by option one of
-    the 8 turned and mirrored images; brightness and contrast.
+    A crop of random area and aspect, scaled to a square; by option turned
+    by quarters; brightness and contrast.
     """
-    seeds = tf.random.split(seed, 5)
+    seeds = tf.random.split(seed, 4)
     begin, window, _ = tf.image.stateless_sample_distorted_bounding_box(
         _safe_shape(jpeg),
         tf.constant([[[0.0, 0.0, 1.0, 1.0]]]),
@@ -295,9 +295,8 @@ def training_image(
     if config.rotate:
         turns = tf.random.stateless_uniform((), seeds[1], 0, 4, tf.int32)
         image = tf.image.rot90(image, turns)
-        image = tf.image.stateless_random_flip_left_right(image, seeds[2])
     if config.color_jitter:
-        image = _jitter_color(image, config.color_jitter, seeds[3:])
+        image = _jitter_color(image, config.color_jitter, seeds[2:])
     return tf.ensure_shape(image, (config.image_size, config.image_size, 3))
 
 

@@ -103,6 +103,7 @@ def build_model(config: TrainConfig, num_classes: int) -> keras.Model:
         width=config.width,
         batch_norm_momentum=config.batch_norm_momentum,
         synchronized_batch_norm=config.synchronized_batch_norm,
+        standardize=config.standardize,
         precision=config.precision,
     )
 

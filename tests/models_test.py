@@ -53,11 +53,30 @@ def test_it_fits_weights_of_keras_own_inception_v3():
     np.testing.assert_allclose(embed(x), trunk(x), atol=1e-5)
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float64"])
+def test_standardized_images_have_no_brightness_contrast_or_tint(precision):
+    x = images()
+    tinted = x * [0.5, 0.7, 0.3] + [0.2, -0.1, 0.1]
+    plain = small(precision="float32")
+    model = small(standardize=True, precision=precision)
+
+    def moved(model):
+        logits = np.asarray(model(x)), np.asarray(model(tinted))
+        return np.abs(logits[0] - logits[1]).max() / np.abs(logits[0]).max()
+
+    assert moved(plain) > 0.2
+    assert moved(model) < 0.1
+    layer = model.get_layer("standardize")
+    found = np.asarray(layer(tinted))
+    np.testing.assert_allclose(found.mean(axis=(1, 2)), 0, atol=1e-5)
+    np.testing.assert_allclose(found.std(axis=(1, 2)), 1, atol=0.03)
+
+
 def test_batch_norm_is_as_asked():
     model = small(batch_norm_momentum=0.8, synchronized_batch_norm=True)
     layers = [
         layer
-        for layer in model.layers
+        for layer in model.get_layer(models.TRUNK).layers
         if isinstance(layer, keras.layers.BatchNormalization)
     ]
     assert len(layers) == 94
