@@ -256,8 +256,9 @@ def _log(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def main(argv: Sequence[str]) -> None:
-    """Runs the program."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the program; returns its exit code."""
+    argv = list(sys.argv if argv is None else argv)
     config, _ = config_flags.parse(Config, argv, usage=__doc__)
     try:
         run(config)
@@ -265,11 +266,12 @@ def main(argv: Sequence[str]) -> None:
         config_flags.fail(error)
     except DataMissingError as error:
         _log(f"error: {error}")
-        sys.exit(1)
+        return 1
     except KeyboardInterrupt:
         _log("interrupted; the same command resumes")
-        sys.exit(130)
+        return 130
+    return 0
 
 
 if __name__ == "__main__":
-    main(sys.argv)
+    sys.exit(main())
