@@ -2,8 +2,9 @@
 
 The prior always answers the most frequent cells. The nearest neighbour
 answers the places of the training photos that look most alike, on 16x16
-pixels with brightness and contrast taken out; it gives the neighbour's own
-position, not its cell's, and so may be nearer than any classifier.
+pixels with brightness, contrast and tint taken out (the strongest of the
+variants tried); it gives the neighbour's own position, not its cell's, and so
+may be nearer than any classifier.
 """
 
 import numpy as np
@@ -57,7 +58,7 @@ def thumbnails(
         photo = input_pipeline.parse(record, ("image", "lat", "lng"))
         pixels = tf.io.decode_jpeg(photo["image"], channels=3)
         small = tf.image.resize(pixels, (THUMBNAIL, THUMBNAIL), method="area")
-        return tf.reshape(small, [-1]), tf.stack([photo["lat"], photo["lng"]])
+        return small, tf.stack([photo["lat"], photo["lng"]])
 
     batches = (
         tf.data.TFRecordDataset([path for path, _ in shards.split(split)])
@@ -67,10 +68,10 @@ def thumbnails(
     )
     columns = zip(*batches.as_numpy_iterator(), strict=True)
     pixels, places = (np.concatenate(column) for column in columns)
-    return normalized(pixels), places
+    return normalized(pixels).reshape(len(pixels), -1), places
 
 
 def normalized(pixels: np.ndarray) -> np.ndarray:
-    """Images (n, features) with mean 0 and deviation 1 each."""
-    pixels = pixels - pixels.mean(axis=1, keepdims=True)
-    return pixels / (pixels.std(axis=1, keepdims=True) + 1e-6)
+    """Images (n, h, w, 3), each colour with mean 0 and deviation 1."""
+    pixels = pixels - pixels.mean(axis=(1, 2), keepdims=True)
+    return pixels / (pixels.std(axis=(1, 2), keepdims=True) + 1e-6)

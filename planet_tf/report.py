@@ -68,7 +68,7 @@ def markdown(report: dict[str, Any], pictures: list[str]) -> str:
         _table(systems, metrics.TOP),
         "The prior always answers the most frequent cells. The nearest"
         " neighbour answers the places of the training photos most alike on"
-        " 16x16 pixels, brightness and contrast taken out. The perfect"
+        " 16x16 pixels, brightness, contrast and tint taken out. The perfect"
         " classifier always finds the right cell: no model with these cells"
         " can do better.",
         *(f"![{name}]({name})" for name in pictures),
