@@ -57,5 +57,7 @@ def test_thumbnails_are_of_the_splits_photos(small_shards):
         image = Image.open(io.BytesIO(photo["image"].numpy()))
         small = np.asarray(image.resize((16, 16), Image.Resampling.BOX))
         wanted = baselines.normalized(small[None].astype(float)).ravel()
-        np.testing.assert_allclose(train[i], wanted, atol=0.15)
+        # Two decoders and two ways to scale: alike, not equal.
+        assert np.corrcoef(train[i], wanted)[0, 1] > 0.8
+        assert np.corrcoef(train[i + 1], wanted)[0, 1] < 0.5
         assert places[i].tolist() == [float(photo["lat"]), float(photo["lng"])]
