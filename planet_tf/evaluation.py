@@ -31,14 +31,14 @@ _PROGRESS_SECONDS = 5.0
 
 def evaluate(config: EvaluateConfig) -> None:
     """Writes the report and prints it."""
-    locator = export.Geolocator(config.model_dir)
     shards = input_pipeline.open_shards(config.shards)
     model_dir.check_partition(
         shards.partition.fingerprint,
         config.shards,
-        locator.partition.fingerprint,
+        model_dir.read_partition(config.model_dir).fingerprint,
         config.model_dir,
     )
+    locator = export.Geolocator(config.model_dir)
     tf.io.gfile.makedirs(config.out)
     truth, points, own_points, examples = _ask(config, locator, shards)
 

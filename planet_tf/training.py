@@ -89,8 +89,9 @@ def train(config: TrainConfig) -> None:
 
     # --- export
     log.say(f"weights {weights_digest(model)}")
-    if chief:
-        _export(config, shards, model)
+    target = os.path.join(config.model_dir, model_dir.EXPORT)
+    if chief and not tf.io.gfile.exists(target):
+        _export(config, shards, model, target)
     log.close()
     distribution.barrier(strategy)
 
@@ -402,14 +403,16 @@ def _restore(
 
 
 def _export(
-    config: TrainConfig, shards: input_pipeline.Shards, model: keras.Model
+    config: TrainConfig,
+    shards: input_pipeline.Shards,
+    model: keras.Model,
+    target: str,
 ) -> None:
     """Writes the SavedModel from a copy outside the strategy."""
     plain = build_model(config, shards.partition.num_classes)
     plain.set_weights(model.get_weights())
-    directory = config.model_dir
-    partition_file = os.path.join(directory, model_dir.PARTITION)
+    partition_file = os.path.join(config.model_dir, model_dir.PARTITION)
     module = export.PhotoGeolocator(
         plain, shards.partition, partition_file, config.image_size
     )
-    export.save(module, os.path.join(directory, model_dir.EXPORT))
+    export.save(module, target)

@@ -7,7 +7,13 @@ import tensorflow as tf
 from conftest import write_small_shards
 from PIL import Image
 
-from planet_tf import evaluate, export, geometry, input_pipeline
+from planet_tf import (
+    evaluate,
+    export,
+    geometry,
+    input_pipeline,
+    model_dir,
+)
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +71,7 @@ def test_all_files_of_the_report_are_there_and_whole(report_dir):
 
 
 def test_predictions_are_ranked_cells_a_line_a_photo(report_dir, small_model):
-    partition = export.Geolocator(str(small_model)).partition
+    partition = model_dir.read_partition(str(small_model))
     lines = (report_dir / "predictions.jsonl").read_text().splitlines()
     found = [json.loads(line) for line in lines]
     assert len({row["photo_id"] for row in found}) == 40
@@ -92,5 +98,4 @@ def test_shards_of_another_partition_are_refused(small_model, tmp_path, capfd):
     assert code == 1
     message = capfd.readouterr().err
     assert partition.fingerprint in message
-    ours = export.Geolocator(str(small_model)).partition.fingerprint
-    assert ours in message
+    assert model_dir.read_partition(str(small_model)).fingerprint in message

@@ -45,16 +45,6 @@ def test_answers_are_ranked_cells_with_their_points(
         assert (float(lat), float(lng)) == pytest.approx(point, abs=1e-4)
 
 
-def test_a_map_is_drawn_for_each_photo(small_model, tmp_path, make_jpeg):
-    photos = [tmp_path / "a.jpg", tmp_path / "b.png"]
-    photos[0].write_bytes(make_jpeg())
-    photos[1].write_bytes(make_jpeg(format="PNG"))
-    assert run(small_model, tmp_path, *photos) == 0
-    for name in ("a-map.png", "b-map.png"):
-        picture = (tmp_path / "maps" / name).read_bytes()
-        assert Image.open(io.BytesIO(picture)).width > 1000
-
-
 def test_a_turned_photo_is_answered_as_the_upright_one(
     small_model, tmp_path, make_jpeg, capfd
 ):
@@ -93,15 +83,18 @@ def test_a_bad_photo_is_named_and_the_others_are_answered(
     assert len(rows(said.out)) > 0
 
 
-def test_two_photos_of_one_name_keep_their_maps(
+def test_each_photo_gets_a_map_even_with_the_name_of_another(
     small_model, tmp_path, make_jpeg
 ):
-    photos = [tmp_path / "x" / "a.jpg", tmp_path / "y" / "a.jpg"]
-    for seed, photo in enumerate(photos):
+    photos = [tmp_path / "x" / "a.jpg", tmp_path / "y" / "a.png"]
+    for photo, kind in zip(photos, ("JPEG", "PNG"), strict=True):
         photo.parent.mkdir()
-        photo.write_bytes(make_jpeg(seed=seed))
+        photo.write_bytes(make_jpeg(format=kind))
     assert run(small_model, tmp_path, *photos) == 0
-    assert len(list((tmp_path / "maps").iterdir())) == 2
+    maps = sorted((tmp_path / "maps").iterdir())
+    assert [path.name for path in maps] == ["a-2-map.png", "a-map.png"]
+    for path in maps:
+        assert Image.open(io.BytesIO(path.read_bytes())).width > 1000
 
 
 def test_no_photo_is_a_usage_error(capsys):

@@ -86,14 +86,15 @@ def test_validation_equals_a_direct_computation(small_shards):
     step = training.make_validation_step(strategy, model, first_cell=0)
     figures = training.validate(strategy, step, shards, config)
 
-    losses, hits = [], []
+    images, labels = [], []
     paths = [path for path, _ in shards.split("validation")]
     for record in tf.data.TFRecordDataset(paths):
         photo = input_pipeline.parse(record, ("image", "label"))
-        image = input_pipeline.evaluation_image(photo["image"], 75)
-        p = tf.nn.softmax(model(image[None], training=False))[0].numpy()
-        losses.append(-np.log(p[photo["label"]]))
-        hits.append(p.argmax() == photo["label"])
+        images.append(input_pipeline.evaluation_image(photo["image"], 75))
+        labels.append(int(photo["label"]))
+    shares = tf.nn.softmax(model(tf.stack(images), training=False)).numpy()
+    losses = -np.log(shares[np.arange(len(labels)), labels])
+    hits = shares.argmax(axis=1) == labels
     # 40 photos in batches of 16: the last batch is filled up.
     assert len(hits) == 40
     assert figures["loss"] == pytest.approx(np.mean(losses), rel=1e-4)
@@ -123,6 +124,7 @@ def test_the_rate_warms_up_and_decays_as_asked(schedule, rates):
     assert found == pytest.approx([2 * rate for rate in rates], abs=1e-6)
 
 
+@pytest.mark.slow
 def test_moving_statistics_are_averaged_over_replicas(tmp_path):
     # In a process of its own: virtual CPUs are made before all else.
     code = """
@@ -160,7 +162,7 @@ print("averaged")
 
 def run_again(small_model, small_shards, tmp_path, **options):
     directory = tmp_path / "model"
-    shutil.copytree(small_model, directory)
+    shutil.copytree(small_model, directory)  # keeps times
     return train.main(
         ["train", *flags(make_config(small_shards, directory, **options))]
     )
@@ -169,10 +171,13 @@ def run_again(small_model, small_shards, tmp_path, **options):
 def test_a_finished_run_is_left_as_it_is(
     small_model, small_shards, tmp_path, capfd
 ):
+    exported = (small_model / "export" / "saved_model.pb").stat().st_mtime_ns
     assert run_again(small_model, small_shards, tmp_path) == 0
     assert "going on from step 30" in capfd.readouterr().err
-    left, right = (checkpoint(d, 30) for d in (small_model, tmp_path / "model"))
+    copy = tmp_path / "model"
+    left, right = (checkpoint(d, 30) for d in (small_model, copy))
     assert largest_difference(left, right) == 0
+    assert (copy / "export" / "saved_model.pb").stat().st_mtime_ns == exported
 
 
 def test_going_on_with_other_options_is_refused(
@@ -227,6 +232,7 @@ def test_a_checkpoint_of_another_model_is_refused(
     assert facts["partition_fingerprint"] in message
 
 
+@pytest.mark.slow
 def test_a_diverging_run_says_what_to_do(small_shards, tmp_path, capfd):
     config = make_config(small_shards, tmp_path / "m", learning_rate=1e30)
     assert train.main(["train", *flags(config)]) == 1
@@ -290,8 +296,8 @@ def test_a_killed_run_goes_on_to_the_same_weights(small_shards, tmp_path):
 
 @pytest.mark.slow
 def test_two_launched_workers_equal_one_process(small_shards, tmp_path):
-    # In float64, because early steps magnify rounding tenfold each: what is
-    # left of 1e-16 after them is still far below any real difference.
+    # In float64, because each early step magnifies rounding some tenfold to
+    # hundredfold: after two it is still below what float32 can tell.
     options = {
         "steps": 2,
         "validate_every": 1,
@@ -322,7 +328,7 @@ def test_two_launched_workers_equal_one_process(small_shards, tmp_path):
         checkpoint(tmp_path / "two", 2),
     )
     assert largest_difference(first, last) > 1e-3
-    assert largest_difference(last, pair) < 1e-9
+    assert largest_difference(last, pair) < 1e-7
 
 
 @pytest.mark.slow
