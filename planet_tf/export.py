@@ -9,7 +9,6 @@ import tensorflow as tf
 from planet_tf import input_pipeline, metrics, model_dir
 from planet_tf import partition as partition_lib
 
-TOP = 5  # cells that the default signature answers
 _JPEG_MAGIC = b"\xff\xd8\xff"
 
 
@@ -61,7 +60,7 @@ class PhotoGeolocator(tf.Module):
     def top_cells(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         """The likeliest cells."""
         found = self.distribution(image_bytes)
-        k = min(TOP, self.tokens.shape[0])
+        k = min(metrics.TOP, self.tokens.shape[0])
         of_cells = found["probabilities"][:, self.first_cell :]
         probability, cells = tf.math.top_k(of_cells, k)
         return {

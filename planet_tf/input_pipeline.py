@@ -16,12 +16,11 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
+from planet_tf import images, records
 from planet_tf import partition as partition_lib
-from planet_tf import records
 from planet_tf.config import TrainConfig
 
 FILES_AT_ONCE = 4  # that a lane mixes while it reads
-MAX_PIXELS = 60_000_000  # of a photo that is decoded, against bombs
 
 
 class ShardsError(ValueError):
@@ -317,7 +316,7 @@ def _safe_shape(jpeg: tf.Tensor) -> tf.Tensor:
     pixels = tf.cast(shape[0], tf.int64) * tf.cast(shape[1], tf.int64)
     check = tf.debugging.assert_less_equal(
         pixels,
-        tf.constant(MAX_PIXELS, tf.int64),
+        tf.constant(images.MAX_PIXELS, tf.int64),
         message="a photo has too many pixels",
     )
     with tf.control_dependencies([check]):

@@ -20,7 +20,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     config, _ = config_flags.parse(TrainConfig, argv, usage=__doc__)
 
     # After the options are known to be right: TensorFlow takes seconds.
-    from planet_tf import distribution, input_pipeline, model_dir, training
+    from planet_tf import (
+        distribution,
+        input_pipeline,
+        model_dir,
+        progress,
+        training,
+    )
 
     try:
         training.train(config)
@@ -29,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (
         input_pipeline.ShardsError,
         model_dir.ModelDirError,
-        training.TrainingError,
+        progress.TrainingError,
     ) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from conftest import SMALL_MODEL, write_small_shards
 
-from planet_tf import input_pipeline, records
+from planet_tf import images, input_pipeline, records
 from planet_tf.config import TrainConfig
 
 FILES = [("a", 7), ("b", 1), ("c", 12), ("d", 3)]
@@ -169,7 +169,7 @@ def test_augmentation_is_a_function_of_its_seed(make_jpeg, rotate):
 
 
 def test_a_bomb_is_refused_before_it_is_decoded(monkeypatch, make_jpeg):
-    monkeypatch.setattr(input_pipeline, "MAX_PIXELS", 80 * 60 - 1)
+    monkeypatch.setattr(images, "MAX_PIXELS", 80 * 60 - 1)
     with pytest.raises(tf.errors.InvalidArgumentError, match="too many pix"):
         input_pipeline.evaluation_image(tf.constant(make_jpeg(80, 60)), 75)
 
