@@ -15,25 +15,40 @@ import numpy as np
 
 import planet_tf
 from beam_pipelines import options
-from planet_tf import geometry
+from planet_tf import (
+    config_flags,
+    geometry,
+    partition_report,
+    quadtree,
+    target_cells,
+)
 from planet_tf import partition as partition_lib
 from planet_tf.config_flags import option
 
+MAX_PHOTOS, MIN_PHOTOS = 10000, 50  # the paper's t1 and t2
 
-@dataclasses.dataclass(frozen=True)
-class Config:
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config(options.SourceConfig):
     """Options of build_partition."""
 
-    photos: str = option(
-        help="CSV or Parquet with columns lat, lng; or a directory or glob of"
-        " JPEG files with a position in their EXIF"
-    )
     out: str = option(help="the partition, a JSON file")
-    max_photos: int = option(
-        10000, help="split a cell with more photos (the paper's t1)", low=1
+    max_photos: int | None = option(
+        None,
+        help="split a cell with more photos (the paper's t1); default 10000",
+        low=1,
     )
-    min_photos: int = option(
-        50, help="drop a cell with fewer photos (the paper's t2)", low=1
+    min_photos: int | None = option(
+        None,
+        help="drop a cell with fewer photos (the paper's t2); default 50, and"
+        " with --target_cells a 200th of the t1 that is found, as in the paper",
+        low=1,
+    )
+    target_cells: int | None = option(
+        None,
+        help="instead of --max_photos: find the t1 whose number of cells is"
+        " nearest to this",
+        low=1,
     )
     max_level: int = option(
         20, help="never split below this S2 level (20: 8 m)", low=0, high=30
@@ -42,15 +57,18 @@ class Config:
         False, help="make label 0 a class for photos outside all cells"
     )
     coarse_level: int = option(
-        4,
+        6,
         help="S2 level of the pieces that workers handle; changes no result,"
-        " 6 to 8 spreads billions of photos better",
+        " 8 spreads billions of photos better",
         low=0,
         high=12,
     )
-    max_reject_fraction: float = option(
-        0.05, help="fail if more of the photos are bad", low=0, high=1
-    )
+
+    def __post_init__(self):
+        if self.target_cells and self.max_photos:
+            raise config_flags.UsageError(
+                "--target_cells finds --max_photos: give only one of them"
+            )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -65,6 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         SourceError,
         TooManyRejects,
         partition_lib.PartitionError,
+        target_cells.TargetError,
         options.RunError,
         OSError,
     ) as error:
@@ -76,33 +95,63 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def build(config: Config, beam_options: Any) -> list[str]:
     """Writes the partition and the rejects; returns a summary."""
-    from beam_pipelines import files, photos, rejects, transforms
+    from beam_pipelines import files, rejects, sources, transforms
 
-    photos.check_source(config.photos, with_images=False)
+    sources.check_source(config.source(), with_images=False)
     out = files.full_path(config.out)
     result_path = out + ".result" + files.INCOMPLETE
     options.run(pipeline(config, beam_options, out, result_path))
     result = json.loads(files.read(result_path))
     files.delete([result_path])
     counts = result["rejects"]
-    number = sum(result["photos"]) + sum(counts.values())
+    leaves, hottest = transforms.leaves_from_json(result)
+    number = int(leaves.counts.sum()) + sum(counts.values())
     rejects.check_fraction(counts, number, config.max_reject_fraction)
-    partition = partition_lib.from_leaves(
-        transforms.leaves_from_json(result),
-        max_photos=config.max_photos,
-        min_photos=config.min_photos,
-        max_level=config.max_level,
-        other_class=config.other_class,
-        made_by={
-            "program": "planet_tf build_partition",
-            "code_version": planet_tf.__version__,
-            "rejects": counts,
-        },
-    )
+    partition = make_partition(config, leaves, counts)
     text = io.StringIO()
     partition_lib.dump(partition, text)
     files.write(out, text.getvalue().encode())
-    return list(summary_lines(partition, counts, out))
+    return [
+        *target_lines(config, partition),
+        *summary_lines(partition, counts),
+        *hot_spot_lines(partition, hottest),
+        f"fingerprint {partition.fingerprint}",
+        f"written to {out}",
+    ]
+
+
+def make_partition(
+    config: Config, leaves: quadtree.CellTable, rejects: Mapping[str, int]
+) -> partition_lib.Partition:
+    """The partition of the pipeline's leaves."""
+    max_photos, min_photos = thresholds(config, leaves)
+    made_by = {
+        "program": "planet_tf build_partition",
+        "code_version": planet_tf.__version__,
+        "rejects": rejects,
+    }
+    if config.target_cells:
+        made_by["target_cells"] = config.target_cells
+    return partition_lib.from_leaves(
+        quadtree.coarsen(leaves, max_photos, config.max_level),
+        max_photos=max_photos,
+        min_photos=min_photos,
+        max_level=config.max_level,
+        other_class=config.other_class,
+        made_by=made_by,
+    )
+
+
+def thresholds(config: Config, leaves: quadtree.CellTable) -> tuple[int, int]:
+    """The paper's t1 and t2, given or found."""
+    if not config.target_cells:
+        max_photos = config.max_photos or MAX_PHOTOS
+        return max_photos, config.min_photos or MIN_PHOTOS
+    max_photos = target_cells.choose_max_photos(
+        leaves, config.target_cells, config.min_photos, config.max_level
+    )
+    lowest = target_cells.min_photos_for(max_photos)
+    return max_photos, config.min_photos or lowest
 
 
 def pipeline(
@@ -111,16 +160,19 @@ def pipeline(
     """The Beam pipeline, which leaves its result as a JSON file."""
     import apache_beam as beam
 
-    from beam_pipelines import files, photos, rejects, transforms
+    from beam_pipelines import files, rejects, sources, transforms
 
     p = beam.Pipeline(options=beam_options)
-    source = p | photos.ReadPhotos(config.photos, with_images=False)
+    source = p | sources.ReadPhotos(config.source(), with_images=False)
     counts = source.rejects | rejects.WriteRejects(rejects_prefix(out))
     _ = (
         source.photos
         | transforms.PartitionLeaves(
-            config.max_photos, config.max_level, config.coarse_level
-        )  # CellTable
+            config.max_photos or MAX_PHOTOS,
+            config.max_level,
+            config.coarse_level,
+            config.target_cells,
+        )  # Leaves
         | beam.Map(transforms.leaves_to_json, beam.pvalue.AsSingleton(counts))
         | beam.Map(files.write_json, result_path)
     )
@@ -133,8 +185,22 @@ def rejects_prefix(out: str) -> str:
     return f"{directory}{slash}rejects-{name.removesuffix('.json')}"
 
 
+def target_lines(
+    config: Config, partition: partition_lib.Partition
+) -> Iterator[str]:
+    """What was found for --target_cells."""
+    if config.target_cells:
+        cells = len(partition.tokens)
+        off = cells / config.target_cells - 1
+        yield (
+            f"nearest to {config.target_cells:,} cells are {cells:,}"
+            f" ({off:+.1%}), of --max_photos={partition.max_photos}"
+            f" --min_photos={partition.min_photos}"
+        )
+
+
 def summary_lines(
-    partition: partition_lib.Partition, counts: Mapping[str, int], out: str
+    partition: partition_lib.Partition, counts: Mapping[str, int]
 ) -> Iterator[str]:
     """What was made, for people."""
     kept, bad = sum(partition.photos), sum(counts.values())
@@ -151,15 +217,33 @@ def summary_lines(
     )
     pairs = zip(levels.tolist(), cells.tolist(), strict=True)
     yield "cells by level: " + ", ".join(f"{n:,} at {k}" for k, n in pairs)
+    parameters = partition_report.head_parameters(partition.num_classes)
+    yield (
+        f"a model's head for {partition.num_classes:,} classes has"
+        f" {parameters:,} parameters ({parameters * 4 / 1e6:,.1f} MB)"
+    )
+
+
+def hot_spot_lines(
+    partition: partition_lib.Partition, hottest: quadtree.CellTable
+) -> Iterator[str]:
+    """Cells that the level cap kept from being split, and why."""
     over = partition.over_max_photos
-    if over:
-        yield (
-            f"{len(over):,} cells have more than {partition.max_photos:,}"
-            f" photos, because of --max_level={partition.max_level}:"
-            f" {', '.join(over[:5])}{' ...' if over[5:] else ''}"
-        )
-    yield f"fingerprint {partition.fingerprint}"
-    yield f"written to {out}"
+    if not over:
+        return
+    yield (
+        f"{len(over):,} cells have more than {partition.max_photos:,}"
+        f" photos, because of --max_level={partition.max_level}:"
+        f" {', '.join(over[:5])}{' ...' if over[5:] else ''}"
+    )
+    yield "the places (2 m wide) with the most photos there:"
+    total = sum(partition.photos) + partition.dropped
+    inside = geometry.parents(hottest.ids, partition.max_level)
+    hottest = hottest.take(np.isin(inside, geometry.from_tokens(over)))
+    points = geometry.from_vectors(hottest.sums)
+    for row in np.argsort(-hottest.counts, kind="stable"):
+        n, (lat, lng) = hottest.counts[row], points[row]
+        yield f"  {n:,} ({n / total:.2%}) at lat {lat:.5f}, lng {lng:.5f}"
 
 
 if __name__ == "__main__":

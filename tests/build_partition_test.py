@@ -1,6 +1,7 @@
 import importlib.util
 import json
 import pathlib
+import re
 
 import numpy as np
 import pytest
@@ -125,6 +126,83 @@ def test_cells_that_the_level_cap_kept_together_are_told(
     assert "1 cells have more than 50 photos" in told
     with (tmp_path / "p.json").open() as file:
         assert partition.load(file).num_classes == 2
+
+
+def test_the_hottest_places_are_told_where_cells_were_kept_together(
+    tmp_path, make_manifest, capsys
+):
+    points = [[40, -74]] * 60 + [[-22.9, -43.2]] * 30 + [[48.9, 2.35]] * 10
+    photos = make_manifest(points, "lat,lng")
+    options = ["--max_photos=20", "--min_photos=5"]
+    assert build(photos, tmp_path / "p.json", *options) == 0
+    told = capsys.readouterr().out
+    assert "2 cells have more than 20 photos" in told
+    hot = [line.split() for line in told.splitlines() if "%) at" in line]
+    hot = [" ".join(line).replace("(", "").replace(")", "") for line in hot]
+    assert len(hot) == 2
+    assert re.match("60 60.00% at lat (39.9999|40.0000)., lng -74.0000", hot[0])
+    assert re.match("30 30.00% at lat -22.(8999|9000)., lng -43.2000", hot[1])
+    assert build(photos, tmp_path / "p.json", "--min_photos=5") == 0
+    told = capsys.readouterr().out
+    assert "more than" not in told and "%) at" not in told
+
+
+def test_the_size_of_the_models_head_is_told(tmp_path, make_manifest, capsys):
+    photos = make_manifest([[40, -74]] * 60, "lat,lng")
+    assert build(photos, tmp_path / "p.json", "--other_class") == 0
+    assert "2 classes has 4,098 parameters" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("options", [[], ["--min_photos=40", "--max_level=9"]])
+def test_a_wanted_number_of_cells_is_met_within_5_percent(
+    tmp_path, capsys, options
+):
+    out, photos = tmp_path / "partition.json", geoclip_coordinates()
+    assert build(photos, out, "--target_cells=354", *options) == 0
+    with out.open() as file:
+        found = partition.load(file)
+    assert len(found.tokens) == pytest.approx(354, rel=0.05)
+    assert found.made_by["target_cells"] == 354
+    told = capsys.readouterr().out
+    assert f"nearest to 354 cells are {len(found.tokens)} (" in told
+    assert f"--max_photos={found.max_photos}" in told
+    # With the thresholds it found, it is the same partition.
+    lat, lng = np.loadtxt(photos, delimiter=",", skiprows=1).T
+    same = partition.build(
+        lat,
+        lng,
+        max_photos=found.max_photos,
+        min_photos=found.min_photos,
+        max_level=found.max_level,
+    )
+    assert (same.tokens, same.photos, same.points, same.dropped) == (
+        found.tokens,
+        found.photos,
+        found.points,
+        found.dropped,
+    )
+
+
+def test_more_cells_than_there_can_be_are_refused(
+    tmp_path, make_manifest, capsys
+):
+    photos = make_manifest(rows(), "lat,lng")
+    out = tmp_path / "partition.json"
+    options = ["--target_cells=100", "--min_photos=10"]
+    assert build(photos, out, *options) == 1
+    error = capsys.readouterr().err
+    assert "there can be at most" in error and "lower --min_photos" in error
+    assert not list(tmp_path.glob("*partition.json*"))
+
+
+def test_a_number_of_cells_and_a_threshold_are_too_much(
+    tmp_path, make_manifest, capsys
+):
+    photos = make_manifest(rows(), "lat,lng")
+    with pytest.raises(SystemExit) as end:
+        build(photos, "p.json", "--target_cells=9", "--max_photos=10000")
+    assert end.value.code == 2
+    assert "give only one of them" in capsys.readouterr().err
 
 
 def test_help_and_a_wrong_option_end_as_they_should(capsys):

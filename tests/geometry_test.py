@@ -54,6 +54,16 @@ def special_points():
     return np.array([(a, b) for a in lat for b in lng])
 
 
+# Found by search: a coordinate in its face, times 2**30, is a whole number.
+LEAF_BORDERS = np.array(
+    [
+        (-38.63990036861435, 6.851816633832442),
+        (15.46027231995994, -78.13818838979071),
+        (-23.33122867275169, -83.19335712763998),
+        (-36.675459702441515, 34.27693768191568),
+        (64.97525099359744, -3.589432666142642),
+    ]
+)
 POINT_SETS = {
     "all over the globe": all_over_the_globe(4000, seed=1),
     "in the Americas": in_the_americas(2000, seed=2),
@@ -62,6 +72,7 @@ POINT_SETS = {
     "rounded to 2 places": np.round(all_over_the_globe(2000, seed=4), 2),
     "rounded to degrees": np.round(all_over_the_globe(2000, seed=5)),
     "near the poles": all_over_the_globe(500, seed=6) * [1e-6, 1] + [89.9, 0],
+    "on borders of leaf cells": LEAF_BORDERS,
     "near the antimeridian": all_over_the_globe(500, 7) * [1, 1e-9] + [0, 180],
 }
 
@@ -87,6 +98,18 @@ def test_leaf_ids_are_bit_exact_for_any_point(lat, lng):
     assert int(ids[0]) == s2_cell(lat, lng).id()
 
 
+def test_leaf_ids_of_more_points_than_are_worked_on_at_a_time():
+    points = all_over_the_globe(2 * geometry._CHUNK + 5, seed=10)
+    ids = geometry.leaf_ids(*points.T)
+    np.testing.assert_array_equal(ids, s2_ids(points))
+    vectors = geometry.cell_vectors(ids)
+    np.testing.assert_allclose(
+        vectors, geometry.to_vectors(*points.T), rtol=0, atol=3e-9
+    )
+    shaped = geometry.leaf_ids(*points[:6].reshape(2, 3, 2).transpose(2, 0, 1))
+    np.testing.assert_array_equal(shaped, ids[:6].reshape(2, 3))
+
+
 def test_leaf_ids_of_no_points_is_an_empty_array_of_ids():
     ids = geometry.leaf_ids(np.zeros(0), np.zeros(0))
     assert ids.shape == (0,) and ids.dtype == np.uint64
@@ -105,6 +128,16 @@ def test_parents_levels_and_ranges_are_those_of_s2geometry(level):
     np.testing.assert_array_equal(first, [c.range_min().id() for c in cells])
     np.testing.assert_array_equal(last, [c.range_max().id() for c in cells])
     assert ((first <= leaves) & (leaves <= last)).all()
+
+
+@pytest.mark.parametrize("level", [0, 1, 2, 3, 7, 12, 28, 29])
+def test_children_are_those_of_s2geometry(level):
+    points = np.concatenate([p[::20] for p in POINT_SETS.values()])
+    ids = geometry.parents(geometry.leaf_ids(*points.T), level)
+    cells = [s2_cell(*p).parent(level) for p in points]
+    expected = [c.child(k).id() for c in cells for k in range(4)]
+    np.testing.assert_array_equal(geometry.children(ids), expected)
+    assert geometry.children(ids).dtype == np.uint64
 
 
 @pytest.mark.parametrize("level", [0, 1, 2, 5, 9, 15, 22, 29, 30])

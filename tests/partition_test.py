@@ -258,36 +258,16 @@ def test_the_order_of_the_photos_does_not_matter():
     assert dumped(build(points, 20, 2)) == dumped(build(shuffled, 20, 2))
 
 
-@pytest.mark.parametrize("root_level", [0, 1, 2])
-def test_trees_grown_from_parts_of_a_table_make_the_whole(root_level):
-    # How build_partition spreads the work over workers.
-    ids = geometry.leaf_ids(*POINT_SETS["cities"].T)
-    ids = geometry.parents(ids, partition.histogram_level(20))
-    table = partition.cell_table(*partition.count_cells(ids))
-    roots = geometry.parents(table.ids, root_level)
-    parts = [
-        partition.split(table.take(roots == r), 1, 20, root_level)
-        for r in np.unique(roots)
-    ]
-    whole = partition.split(table, 1, 20)
-    assert geometry.levels(whole.ids).min() >= root_level and len(whole) > 400
-    joined = partition.concatenate(parts[::-1])
-    for field in ("ids", "counts", "sums"):
-        np.testing.assert_array_equal(
-            getattr(joined, field), getattr(whole, field)
-        )
-
-
-def test_counts_of_parts_add_up_to_counts_of_the_whole():
-    ids = geometry.parents(geometry.leaf_ids(*POINT_SETS["rounded"].T), 12)
-    whole = partition.count_cells(ids)
-    parts = [partition.count_cells(ids[k::3]) for k in range(3)]
-    ids, counts = zip(*parts, strict=True)
-    joined = partition.count_cells(np.concatenate(ids), np.concatenate(counts))
-    assert whole[1].max() > 1
-    np.testing.assert_array_equal(joined[0], whole[0])
-    np.testing.assert_array_equal(joined[1], whole[1])
-    assert joined[0].dtype == np.uint64 and joined[1].dtype == np.int64
+@pytest.mark.parametrize("batches", [1, 7])
+def test_points_may_come_in_batches(batches):
+    points = POINT_SETS["the Americas"]
+    parts = np.array_split(
+        np.random.default_rng(1).permutation(points), batches
+    )
+    built = partition.build_from_batches(
+        (part.T for part in parts), max_photos=20, min_photos=2
+    )
+    assert dumped(built) == dumped(build(points, 20, 2))
 
 
 def dumped(built):
@@ -361,7 +341,7 @@ def set_cell(row, **values):
         (set_cell(2, lat="north"), "no partition as build_partition writes it"),
         (set_cell(2, lat=None), "no valid lat, lng"),
         (set_cell(2, photos="many"), "photos are counted by 'many'"),
-        (set_cell(2, photos=0), "photos are counted by 0"),
+        (set_cell(2, photos=-1), "photos are counted by -1"),
         (set_cell(2, photos=2.5), "photos are counted by 2.5"),
     ],
 )

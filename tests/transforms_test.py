@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 import s2geometry as s2
 from apache_beam.testing.test_pipeline import TestPipeline
-from apache_beam.testing.util import assert_that, equal_to
 
 from beam_pipelines import files, photos, transforms
-from planet_tf import geometry, partition, records
+from planet_tf import geometry, partition, quadtree, target_cells
 
 # Clusters in the Americas (S2 faces 4 and 5: ids beyond int64), elsewhere, at
 # both poles, at a cube's corner and edge, on both sides of the antimeridian.
@@ -41,23 +40,6 @@ def world(seed=0, points=4000):
     return lat, lng
 
 
-def batch(lat, lng, **fields):
-    """Photos at points, with fields other than the usual ones."""
-    n = len(lat)
-    empty = np.full(n, "", object)
-    values = {
-        "photo_id": np.array([f"id{i}" for i in range(n)], object),
-        "uri": empty,
-        "lat": np.asarray(lat, float),
-        "lng": np.asarray(lng, float),
-        "owner_id": empty,
-        "album_id": empty,
-        "taken_at": np.full(n, records.UNKNOWN_TIME),
-    }
-    values |= {k: np.array(v, object) for k, v in fields.items()}
-    return photos.Photos(**values)
-
-
 def beam_partition(
     lat, lng, options, *, batches, runner="FnApiRunner", coarse=4
 ):
@@ -71,7 +53,7 @@ def beam_partition(
         with TestPipeline(runner) as p:
             _ = (
                 p
-                | beam.Create([batch(lat[i], lng[i]) for i in parts])
+                | beam.Create([photos.Places(lat[i], lng[i]) for i in parts])
                 | transforms.PartitionLeaves(
                     options["max_photos"], options["max_level"], coarse
                 )
@@ -79,8 +61,8 @@ def beam_partition(
                 | beam.Map(files.write_json, path)
             )
         found = json.loads(files.read(path))
-    table = transforms.leaves_from_json(found)
-    return partition.from_leaves(table, **options)
+    leaves, _ = transforms.leaves_from_json(found)
+    return partition.from_leaves(leaves, **options)
 
 
 def recursive_partition(lat, lng, max_photos, min_photos, max_level):
@@ -117,8 +99,8 @@ OPTIONS = [
     "options, coarse",
     [
         (OPTIONS[0], 0),
-        (OPTIONS[0], 4),
-        (OPTIONS[0], 7),
+        (OPTIONS[0], 6),
+        (OPTIONS[0], 11),
         (OPTIONS[1], 5),
         (OPTIONS[2], 4),  # coarser than the coarse level
         (OPTIONS[3], 4),
@@ -128,6 +110,7 @@ def test_the_pipeline_gives_the_partition_made_in_one_go(
     options, coarse, monkeypatch
 ):
     monkeypatch.setattr(transforms, "_PHOTOS_PER_FLUSH", 700)
+    monkeypatch.setattr(transforms, "_ROWS_PER_FLUSH", 300)
     lat, lng = world()
     found = beam_partition(lat, lng, options, batches=13, coarse=coarse)
     assert found == partition.build(lat, lng, **options)  # points, bit by bit
@@ -175,87 +158,89 @@ def test_more_than_max_photos_splits_and_fewer_than_min_photos_drops():
             assert sum(found.photos) == (n + 3 if kept else n)
 
 
+@pytest.mark.parametrize("cells", [40, 100000])
+def test_leaves_for_a_wanted_number_of_cells_are_fine_enough(cells, tmp_path):
+    lat, lng = world()
+    with TestPipeline("FnApiRunner") as p:
+        _ = (
+            p
+            | beam.Create(
+                [photos.Places(lat[i::9], lng[i::9]) for i in range(9)]
+            )
+            | transforms.PartitionLeaves(10000, 20, 6, cells)
+            | beam.Map(transforms.leaves_to_json, {})
+            | beam.Map(files.write_json, str(tmp_path / "leaves"))
+        )
+    found = json.loads((tmp_path / "leaves").read_bytes())
+    leaves, _ = transforms.leaves_from_json(found)
+    ids = quadtree.sorted_cells([(lat, lng)], 22)
+    low = target_cells.floor(len(lat), cells)
+    expected = quadtree.grow(ids, None, low, 20)
+    for field in ("ids", "counts", "sums"):
+        np.testing.assert_array_equal(
+            getattr(leaves, field), getattr(expected, field)
+        )
+
+
+@pytest.mark.parametrize("coarse", [0, 4, 6, 20])
+@pytest.mark.parametrize("level", [22, 26, 30])
+def test_histograms_come_through_the_shuffle_as_they_are(level, coarse):
+    lat, lng = world()
+    ids = geometry.parents(geometry.leaf_ids(lat, lng), level)
+    parts = [np.sort(ids[k::3]) for k in range(3)]
+    groups = collections.defaultdict(list)
+    for part in parts:
+        cells, counts = quadtree.add_up(part)
+        counts[::7] *= 300  # more than a byte holds
+        for token, packed in transforms.pack((cells, counts), level, coarse):
+            groups[token].append(packed)
+    expected = collections.Counter()
+    for part in parts:
+        cells, counts = quadtree.add_up(part)
+        counts[::7] *= 300
+        expected.update(dict(zip(cells.tolist(), counts.tolist(), strict=True)))
+    found = {}
+    for token, packed in groups.items():
+        cells, counts = transforms.unpack(token, packed, level)
+        assert (np.diff(cells.astype(object)) > 0).all()
+        root = geometry.from_tokens([token])[0]
+        assert (geometry.parents(cells, coarse) == root).all()
+        found.update(zip(cells.tolist(), counts.tolist(), strict=True))
+    assert found == expected
+
+
+def test_a_photo_takes_5_bytes_in_the_shuffle():
+    lat, lng = world()
+    ids = quadtree.sorted_cells([(lat, lng)], 22)
+    cells, counts = quadtree.add_up(ids)
+    keep = counts < 256
+    packed = transforms.pack((cells[keep], counts[keep]), 22, 6)
+    size = sum(len(p) + len(c) for _, (p, c) in packed)
+    assert size == 5 * keep.sum()
+
+
+def test_the_places_with_the_most_photos_are_told_where_a_cell_is_over_t1():
+    lat, lng = world()
+    ids, counts = quadtree.add_up(quadtree.sorted_cells([(lat, lng)], 22))
+    groups = transforms.pack((ids, counts), 22, 2)
+    histograms = [
+        {token: transforms.unpack(token, [part], 22)} for token, part in groups
+    ]
+    most = quadtree.add_up(geometry.parents(ids, 20), counts)[1].max()
+    for max_photos, max_level in ((100, 20), (100, 9), (most, 20)):
+        parts = [
+            transforms.subtrees(h, max_photos, max_level) for h in histograms
+        ]
+        leaves, hottest = transforms.join(parts, max_photos, max_level)
+        over = leaves.ids[leaves.counts > max_photos]
+        inside = np.isin(geometry.parents(ids, max_level), over)
+        assert bool(len(over)) == (max_photos < most)
+        assert max_photos == 100 or all(len(h) == 0 for _, h in parts)
+        expected = np.sort(counts[inside])[::-1][: transforms.HOTTEST]
+        assert np.sort(hottest.counts)[::-1].tolist() == expected.tolist()
+        assert np.isin(hottest.ids, ids[inside]).all()
+
+
 def test_no_photos_give_no_leaves():
     with pytest.raises(partition.PartitionError, match="without cells"):
         beam_partition(np.zeros(0), np.zeros(0), OPTIONS[0], batches=1)
-
-
-def test_photos_outside_the_partition_are_rejected():
-    lat, lng = world()
-    cells = partition.build(lat[:500], lng[:500], max_photos=50, min_photos=20)
-    inside = cells.labels(lat, lng) >= 0
-    assert 0 < inside.sum() < len(lat)
-    with TestPipeline("FnApiRunner") as p:
-        found = (
-            p
-            | beam.Create([batch(lat, lng)])
-            | beam.ParDo(transforms.DropOutside(cells)).with_outputs(
-                "rejects", main="photos"
-            )
-        )
-        ids = np.array([f"id{i}" for i in range(len(lat))])
-        assert_that(
-            found.photos | beam.FlatMap(lambda batch: batch.photo_id.tolist()),
-            equal_to(ids[inside].tolist()),
-        )
-        assert_that(
-            found.rejects | beam.Map(lambda reject: reject.id),
-            equal_to(ids[~inside].tolist()),
-            label="rejects",
-        )
-
-
-def test_with_an_other_class_no_photo_is_outside():
-    lat, lng = world()
-    cells = partition.build(
-        lat[:500], lng[:500], max_photos=50, min_photos=20, other_class=True
-    )
-    [kept] = transforms.DropOutside(cells).process(batch(lat, lng))
-    assert len(kept) == len(lat)
-
-
-FRACTIONS = {"validation": 0.2, "test": 0.1}
-
-
-def test_a_group_is_never_on_both_sides_of_a_split():
-    lat, lng = world()
-    rng = np.random.default_rng(0)
-    owners = rng.choice(["", "", "ann", "bob"], len(lat))
-    albums = rng.choice(["", "", "trip", "walk"], len(lat))
-    some = batch(lat, lng, owner_id=owners, album_id=albums)
-    names = transforms.split_names(some, FRACTIONS, seed=0)
-    places = geometry.parents(geometry.leaf_ids(lat, lng), 8)
-    sides = collections.defaultdict(set)
-    for owner, album, place, name in zip(
-        owners, albums, places.tolist(), names, strict=True
-    ):
-        group = ("owner", owner) if owner else ("album", album)
-        sides[group if group[1] else ("place", place)].add(name)
-    assert {kind for kind, _ in sides} == {"owner", "album", "place"}
-    assert all(len(side) == 1 for side in sides.values())
-
-
-def test_a_split_has_its_share_and_depends_on_the_group_and_seed_only():
-    n = 20000
-    some = batch(np.zeros(n), np.zeros(n), owner_id=[f"o{i}" for i in range(n)])
-    names = transforms.split_names(some, FRACTIONS, seed=0)
-    shares = {name: (names == name).mean() for name in set(names)}
-    assert shares == pytest.approx(
-        {"train": 0.7, "validation": 0.2, "test": 0.1}, abs=0.01
-    )
-    order = np.random.default_rng(0).permutation(n)
-    again = transforms.split_names(some.take(order), FRACTIONS, seed=0)
-    assert (again == names[order]).all()
-    other = transforms.split_names(some, FRACTIONS, seed=1)
-    assert (other != names).any()
-
-
-def test_a_split_may_take_nothing_and_may_be_of_nothing():
-    some = batch([1.0, 2.0], [3.0, 4.0])
-    none = {"validation": 0.0, "test": 0.0}
-    assert set(transforms.split_names(some, none, 0)) == {"train"}
-    assert len(transforms.split_names(some.take([]), none, 0)) == 0
-
-
-def test_the_hash_never_changes():
-    assert transforms.hash64("planet") == 2987904033251683482
