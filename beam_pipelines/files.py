@@ -79,10 +79,22 @@ def delete(paths: list[str]) -> None:
     FileSystems.delete(paths)
 
 
-def read_photo(uri: str) -> bytes:
-    """The bytes of an image file; PhotoError if there is none."""
+def read_photo(uri: str, offset: int, length: int) -> bytes:
+    """Bytes of a file, all of them from `offset` if `length` is negative.
+
+    Raises:
+      PhotoError: if there is no such file, or it ends before.
+    """
     with open_photo(uri) as file:
-        return file.read()
+        if offset:
+            file.seek(offset)
+        data = file.read(length) if length >= 0 else file.read()
+    if len(data) < length:
+        raise PhotoError(
+            Reason.TRUNCATED_ARCHIVE,
+            f"{uri} has {len(data)} of the {length} bytes from {offset} on",
+        )
+    return data
 
 
 def open_photo(uri: str) -> BinaryIO:

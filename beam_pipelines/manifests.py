@@ -6,8 +6,9 @@ replacement character here.
 """
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, BinaryIO, TypeAlias
+import csv
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +18,7 @@ import pyarrow.parquet
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
-from planet_tf import images, records
+from planet_tf import exif, records
 
 # Names of columns that are understood, in any case; the first one counts.
 COLUMNS = {
@@ -30,18 +31,30 @@ COLUMNS = {
     "taken_at": ("taken_at", "time", "datetime", "date_taken", "timestamp"),
 }
 _PARQUET = (".parquet", ".pq")
-_CSV = (".csv", ".csv.gz")
+_CSV = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
+_DELIMITERS = ",;\t"
+_HEADER_BYTES = 1 << 16
 _CSV_BLOCK_BYTES = 8 << 20
 _PARQUET_ROWS = 1 << 16
 _LAST_SECOND = 253402300799  # of the year 9999
 
-# A record batch, the numbers of its rows, and number and fault of rows that
-# are not in it.
-Rows: TypeAlias = tuple[pa.RecordBatch, np.ndarray, list[tuple[int, str]]]
-
 
 class SourceError(ValueError):
     """A source that cannot be read, and what to do about it."""
+
+
+class Batch(NamedTuple):
+    """Some rows of a manifest.
+
+    Attributes:
+      columns: by our names for them, those that there are.
+      numbers: (n,) of the rows, as an editor counts them.
+      malformed: number and fault of rows that are not in the columns.
+    """
+
+    columns: dict[str, pa.Array]
+    numbers: np.ndarray
+    malformed: list[tuple[int, str]]
 
 
 def is_manifest(source: str) -> bool:
@@ -49,42 +62,70 @@ def is_manifest(source: str) -> bool:
     return source.lower().endswith(_CSV + _PARQUET)
 
 
-def read_rows(path: str) -> Iterator[Rows]:
+def read_rows(
+    path: str, needed: Sequence[str], given: Mapping[str, str], only: bool
+) -> Iterator[Batch]:
     """Rows of a manifest in batches.
 
+    Args:
+      path: of the manifest.
+      needed: columns that it must have, by our names.
+      given: names that the user gave for columns.
+      only: whether no other than the needed columns are read.
+
     Raises:
-      SourceError: if it cannot be read.
+      SourceError: if it cannot be read, or lacks a column.
     """
+
+    def choose(names: Sequence[str]) -> dict[str, str]:
+        found = find_columns(names, given, needed, path)
+        return {f: n for f, n in found.items() if f in needed or not only}
+
     read = _read_csv if path.lower().endswith(_CSV) else _read_parquet
     try:
-        yield from read(path)
-    except (pa.ArrowInvalid, OSError, EOFError) as error:
+        yield from read(path, choose)
+    except (pa.ArrowInvalid, OSError, EOFError, UnicodeDecodeError) as error:
         raise SourceError(f"cannot read {path}: {error}") from error
 
 
 def find_columns(
-    batch: pa.RecordBatch, path: str, with_images: bool
-) -> dict[str, pa.Array]:
-    """Columns by the names we have for them; SourceError if one is missing."""
-    names = batch.schema.names
-    places = {name.strip().lower(): i for i, name in enumerate(names)}
+    names: Sequence[str],
+    given: Mapping[str, str],
+    needed: Sequence[str],
+    path: str,
+) -> dict[str, str]:
+    """Names of columns by the names we have for them.
+
+    Raises:
+      SourceError: if one is missing.
+    """
+    places = {name.strip().lower(): name for name in reversed(names)}
     found = {}
     for field, aliases in COLUMNS.items():
-        place = next((places[a] for a in aliases if a in places), None)
-        if place is not None:
-            found[field] = batch.column(place)
-    needed = ("lat", "lng", "path") if with_images else ("lat", "lng")
+        wanted = [given[field].strip().lower()] if field in given else aliases
+        name = next((places[a] for a in wanted if a in places), None)
+        if name is not None:
+            found[field] = name
+        elif field in given:
+            raise SourceError(
+                f"{path} has no column {given[field]}, which --columns names"
+                f" for {field}. It has: {', '.join(names)}"
+            )
     missing = [field for field in needed if field not in found]
     if missing:
         accepted = "; ".join(f"{f}: {', '.join(COLUMNS[f])}" for f in missing)
         raise SourceError(
             f"{path} has no column for {', '.join(missing)}. It has:"
-            f" {', '.join(names)}. Accepted, in any case, are {accepted}"
+            f" {', '.join(names)}. Accepted, in any case, are {accepted};"
+            " --columns names others"
         )
     return found
 
 
-def _read_csv(path: str) -> Iterator[Rows]:
+_Choose = Callable[[Sequence[str]], dict[str, str]]
+
+
+def _read_csv(path: str, choose: _Choose) -> Iterator[Batch]:
     """Batches of columns of bytes; the header is row 1, an empty line none."""
     malformed: list[tuple[int, str]] = []
 
@@ -93,18 +134,38 @@ def _read_csv(path: str) -> Iterator[Rows]:
         malformed.append((row.number, complaint))
         return "skip"
 
-    with _open(path) as file:
-        names = _open_csv(file, skip, ()).schema.names
-    malformed.clear()
+    delimiter, chosen = _read_header(path, choose)
     with _open(path) as file:
         told, number = 0, 2
-        for batch in _open_csv(file, skip, names):
+        for batch in _open_csv(file, skip, delimiter, list(chosen.values())):
             numbers = row_numbers(number, len(batch), [n for n, _ in malformed])
-            yield batch, numbers, malformed[told:]
+            columns = {f: batch.column(name) for f, name in chosen.items()}
+            yield Batch(columns, numbers, malformed[told:])
             told = len(malformed)
             number = int(numbers[-1]) + 1 if len(numbers) else number
         if malformed[told:]:
-            yield batch.slice(0, 0), numbers[:0], malformed[told:]
+            none = dict.fromkeys(chosen, pa.nulls(0, pa.binary()))
+            yield Batch(none, np.arange(0), malformed[told:])
+
+
+def _read_header(path: str, choose: _Choose) -> tuple[str, dict[str, str]]:
+    """The delimiter of a CSV file, and the names of its columns by ours.
+
+    The delimiter is the one by which the needed columns are there.
+    """
+    with _open(path) as file:
+        head = file.read(_HEADER_BYTES)
+    line = head.removeprefix(b"\xef\xbb\xbf").splitlines()[:1]
+    text = line[0].decode() if line else ""
+    if not text.strip() or not text.isprintable() and "\t" not in text:
+        raise SourceError(f"cannot read {path}: it has no line of names")
+    likeliest = max(_DELIMITERS, key=text.count)
+    for delimiter in sorted(_DELIMITERS, key=lambda d: d != likeliest):
+        names = next(csv.reader([text], delimiter=delimiter))
+        with contextlib.suppress(SourceError):
+            return delimiter, choose(names)
+    names = next(csv.reader([text], delimiter=likeliest))
+    return likeliest, choose(names)  # which says what is missing
 
 
 @contextlib.contextmanager
@@ -118,15 +179,25 @@ def _open(path: str) -> Iterator[BinaryIO]:
 
 
 def _open_csv(
-    file: BinaryIO, skip: Callable[[Any], str], names: Sequence[str]
+    file: BinaryIO,
+    skip: Callable[[Any], str],
+    delimiter: str,
+    names: Sequence[str],
 ) -> pa.csv.CSVStreamingReader:
     # Columns of bytes: a value that is no number, or no UTF-8, is the row's
     # fault and must not end the job.
     return pa.csv.open_csv(
         file,
         pa.csv.ReadOptions(use_threads=False, block_size=_CSV_BLOCK_BYTES),
-        pa.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=skip),
-        pa.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.binary())),
+        pa.csv.ParseOptions(
+            delimiter=delimiter,
+            newlines_in_values=True,
+            invalid_row_handler=skip,
+        ),
+        pa.csv.ConvertOptions(
+            column_types=dict.fromkeys(names, pa.binary()),
+            include_columns=names,
+        ),
     )
 
 
@@ -136,16 +207,17 @@ def row_numbers(first: int, count: int, skipped: Sequence[int]) -> np.ndarray:
     return numbers[~np.isin(numbers, skipped)][:count]
 
 
-def _read_parquet(path: str) -> Iterator[Rows]:
+def _read_parquet(path: str, choose: _Choose) -> Iterator[Batch]:
     """Batches of the columns we know; the first row is row 1."""
-    known = {alias for aliases in COLUMNS.values() for alias in aliases}
     with _open(path) as file:
         parquet = pa.parquet.ParquetFile(file)
-        names = parquet.schema_arrow.names
-        used = [name for name in names if name.strip().lower() in known]
+        chosen = choose(parquet.schema_arrow.names)
         number = 1
-        for batch in parquet.iter_batches(_PARQUET_ROWS, columns=used or names):
-            yield batch, np.arange(number, number + len(batch)), []
+        for batch in parquet.iter_batches(
+            _PARQUET_ROWS, columns=list(chosen.values())
+        ):
+            columns = {f: batch.column(name) for f, name in chosen.items()}
+            yield Batch(columns, np.arange(number, number + len(batch)), [])
             number += len(batch)
 
 
@@ -170,7 +242,7 @@ def texts(column: pa.Array) -> np.ndarray:
 
 def numbers(column: pa.Array) -> np.ndarray:
     """A column as float64; NaN where it is empty or no number."""
-    if not _is_numeric(column):
+    if not is_numeric(column):
         column = _texts(column)
         column = pc.if_else(pc.equal(column, ""), "nan", column)
     try:
@@ -180,14 +252,15 @@ def numbers(column: pa.Array) -> np.ndarray:
     return pc.fill_null(column, np.nan).to_numpy(zero_copy_only=False)
 
 
-def _is_numeric(column: pa.Array) -> bool:
+def is_numeric(column: pa.Array) -> bool:
+    """Whether a column holds numbers and not text."""
     kind = column.type
     return pa.types.is_floating(kind) or pa.types.is_integer(kind)
 
 
 def is_missing(column: pa.Array) -> np.ndarray:
     """Where a column (n,) has no value."""
-    if _is_numeric(column):
+    if is_numeric(column):
         return column.is_null().to_numpy(zero_copy_only=False)
     return texts(column) == ""
 
@@ -210,5 +283,5 @@ def times(column: pa.Array) -> np.ndarray:
     if not known.all():
         dates = texts(column)
         for i in np.flatnonzero(np.isnan(seconds) & (dates != "")):
-            result[i] = images.parse_time(dates[i])
+            result[i] = exif.parse_time(dates[i])
     return result

@@ -11,9 +11,10 @@ import json
 from collections.abc import Iterable, Mapping
 
 import apache_beam as beam
+from apache_beam.metrics import Metrics
 
 from beam_pipelines import files
-from planet_tf.rejects import Reason, Reject
+from planet_tf.rejects import NO_FAULTS, Reject
 
 
 class TooManyRejects(ValueError):
@@ -56,24 +57,27 @@ def add_counts(parts: Iterable[Mapping[str, int]]) -> dict[str, int]:
     return dict(sorted(total.items()))
 
 
+def faults(counts: Mapping[str, int]) -> dict[str, int]:
+    """Those of some counts by reason that speak against the data."""
+    return {r: n for r, n in counts.items() if r not in NO_FAULTS}
+
+
 def check_fraction(
     counts: Mapping[str, int], photos: int, max_fraction: float
 ) -> None:
-    """Raises TooManyRejects if a larger share of the photos was rejected.
-
-    Photos outside the partition are no fault of the data and do not count.
-    """
-    bad = sum(n for r, n in counts.items() if r != Reason.OUTSIDE_PARTITION)
-    if bad > max_fraction * photos:
-        reasons = ", ".join(f"{n:,} {r}" for r, n in counts.items())
+    """Raises TooManyRejects if a larger share of the photos was rejected."""
+    bad = faults(counts)
+    if sum(bad.values()) > max_fraction * photos:
+        reasons = ", ".join(f"{n:,} {r}" for r, n in bad.items())
         raise TooManyRejects(
-            f"{bad:,} of {photos:,} photos are bad, more than"
+            f"{sum(bad.values()):,} of {photos:,} photos are bad, more than"
             f" --max_reject_fraction={max_fraction} allows ({reasons});"
             " rejects-*.jsonl beside the output names them"
         )
 
 
 def _keyed_line(reject: Reject, shards: int) -> tuple[int, str]:
+    Metrics.counter("planet_tf", f"rejected_{reject.reason}").inc()
     digest = hashlib.blake2b(reject.id.encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") % shards, reject.line()
 

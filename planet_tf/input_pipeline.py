@@ -316,7 +316,7 @@ def _safe_shape(jpeg: tf.Tensor) -> tf.Tensor:
     pixels = tf.cast(shape[0], tf.int64) * tf.cast(shape[1], tf.int64)
     check = tf.debugging.assert_less_equal(
         pixels,
-        tf.constant(images.MAX_PIXELS, tf.int64),
+        tf.constant(images.Limits().max_pixels, tf.int64),
         message="a photo has too many pixels",
     )
     with tf.control_dependencies([check]):

@@ -79,7 +79,7 @@ def encode_photo(photo: Photo) -> bytes:
 def frame(record: bytes) -> bytes:
     """A record as it stands in a TFRecord file: length, data, checksums."""
     length = struct.pack("<Q", len(record))
-    return b"".join((length, _masked_crc(length), record, _masked_crc(record)))
+    return b"".join((length, masked_crc(length), record, masked_crc(record)))
 
 
 def file_name(split: str, shard: int, shards: int) -> str:
@@ -152,7 +152,8 @@ def write_metadata(
     )
 
 
-def _masked_crc(data: bytes) -> bytes:
+def masked_crc(data: bytes) -> bytes:
+    """The checksum of TFRecord files, 4 bytes."""
     crc = google_crc32c.value(data)
     rotated = (crc >> 15 | crc << 17) + _MASK_DELTA
     return struct.pack("<I", rotated & 0xFFFFFFFF)

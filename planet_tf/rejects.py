@@ -14,17 +14,31 @@ class Reason(enum.StrEnum):
     NOT_A_NUMBER = "coordinates_not_a_number"
     LAT_OUT_OF_RANGE = "lat_out_of_range"
     LNG_OUT_OF_RANGE = "lng_out_of_range"
+    NULL_ISLAND = "null_island"
     NO_GPS = "no_gps"
     BAD_GPS = "bad_gps"
     OUTSIDE_PARTITION = "outside_partition"
     DUPLICATE_ID = "duplicate_id"
+    DUPLICATE_CONTENT = "duplicate_content"
+    NO_PHOTO_OF_ROW = "no_photo_of_row"
     MISSING_FILE = "missing_file"
     UNREADABLE_FILE = "unreadable_file"
+    MALFORMED_ARCHIVE = "malformed_archive"
+    TRUNCATED_ARCHIVE = "truncated_archive"
+    UNSUPPORTED_FORMAT = "unsupported_format"
     NOT_AN_IMAGE = "not_an_image"
     TRUNCATED_IMAGE = "truncated_image"
     CORRUPT_IMAGE = "corrupt_image"
     TOO_MANY_PIXELS = "too_many_pixels"
     TOO_SMALL = "too_small"
+
+
+# What is left out for these does not speak against the data.
+NO_FAULTS = (
+    Reason.OUTSIDE_PARTITION,
+    Reason.DUPLICATE_CONTENT,
+    Reason.NO_PHOTO_OF_ROW,
+)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,10 +1,10 @@
 import io
+import pathlib
 import warnings
 
 import numpy as np
 import pytest
 from PIL import Image
-from PIL.TiffImagePlugin import IFDRational
 
 from beam_pipelines import files
 from planet_tf import images
@@ -23,10 +23,135 @@ def oriented(value):
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L"])
-def test_a_small_upright_jpeg_is_kept_byte_for_byte(make_jpeg, mode):
+def test_a_small_upright_jpeg_keeps_its_pixels_but_no_metadata(make_jpeg, mode):
     file = io.BytesIO()
-    decode(make_jpeg()).convert(mode).save(file, "JPEG", exif=oriented(1))
-    assert images.fit(file.getvalue(), 60) == file.getvalue()
+    tags = oriented(1)
+    tags.get_ifd(0x8825)[1] = "S"  # a position
+    decode(make_jpeg()).convert(mode).save(
+        file, "JPEG", exif=tags, comment=b"at home", icc_profile=b"colours"
+    )
+    data = file.getvalue()
+    found = images.fit(data, 60)
+    assert images.fit(found, 60) == found
+    assert (np.asarray(decode(found)) == np.asarray(decode(data))).all()
+    assert decode(data).getexif() and not decode(found).getexif()
+    assert b"at home" in data and b"at home" not in found
+    assert decode(found).info["icc_profile"] == b"colours"
+    assert images.fit(data, 0) == data
+
+
+def test_a_jpeg_whose_segments_are_not_in_order_has_no_plain_form(make_jpeg):
+    data = make_jpeg()
+    assert images.without_metadata(data[:2] + b"?" + data[2:]) is None
+    assert images.without_metadata(data[:20]) is None
+    # Filling bytes before a marker are allowed, and rare: encoded again.
+    filled = data[:2] + b"\xff" + data[2:]
+    assert decode(images.fit(filled, 60)).size == (80, 60)
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("restart", [0, 3])
+def test_nothing_behind_a_jpeg_is_kept(make_jpeg, progressive, restart):
+    plain = make_jpeg(
+        progressive=progressive, restart_marker_blocks=restart, quality=99
+    )
+    video = b"\0\0\0\x18ftypmp42" + b"at home" * 99 + b"\xff\xd9"
+    assert images.without_metadata(plain) == plain
+    assert images.without_metadata(plain + video) == plain
+    assert images.fit(plain + video, 60) == plain
+    comment = b"\xff\xfe\0\x09at home"
+    within = plain[:-2] + comment + plain[-2:]
+    assert images.without_metadata(within + video) == plain
+    assert images.without_metadata(plain[:-2]) is None
+
+
+def test_images_may_keep_their_size(make_jpeg):
+    file = io.BytesIO()
+    decode(make_jpeg(400, 300)).save(file, "PNG")
+    found = decode(images.fit(file.getvalue(), 0))
+    assert (found.format, found.size) == ("JPEG", (400, 300))
+    turned = make_jpeg(400, 300, exif=oriented(6))
+    assert decode(images.fit(turned, 0)).size == (300, 400)
+
+
+def test_quality_and_limits_are_options(make_jpeg):
+    data = make_jpeg(400, 300)
+    coarse, fine = (images.fit(data, 100, quality=q) for q in (40, 95))
+    assert len(coarse) < len(fine)
+    for limits in (images.Limits(min_side=301), images.Limits(max_pixels=9)):
+        with pytest.raises(PhotoError):
+            images.fit(data, 100, limits=limits)
+
+
+def test_sixteen_bits_are_scaled_and_not_cut_off():
+    deep = np.linspace(0, 65535, 64 * 64).reshape(64, 64).astype(np.uint16)
+    file = io.BytesIO()
+    Image.fromarray(deep).save(file, "PNG")
+    found = np.asarray(decode(images.fit(file.getvalue(), 299)), float)
+    assert np.abs(found - deep / 257).max() < 4
+    assert images.facts(file.getvalue()).mode == "I;16"
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_what_is_transparent_becomes_white(mode):
+    image = Image.new("RGBA", (40, 40), (200, 0, 0, 255))
+    image.paste((0, 0, 0, 0), (0, 0, 40, 20))
+    file = io.BytesIO()
+    image.convert(mode).save(file, "PNG")
+    found = np.asarray(decode(images.fit(file.getvalue(), 299)), int)
+    assert (found[2:12] > 250).all()
+    assert (found[28:38, :, 1] < 100).all()
+
+
+def test_the_first_frame_of_an_animation_is_taken():
+    frames = [Image.new("RGB", (40, 40), c) for c in ("red", "lime", "blue")]
+    for kind in ("PNG", "WEBP"):
+        file = io.BytesIO()
+        frames[0].save(file, kind, save_all=True, append_images=frames[1:])
+        assert images.facts(file.getvalue()).frames == 3
+        found = np.asarray(decode(images.fit(file.getvalue(), 299)), int)
+        assert found[20, 20, 0] > 240 and found[20, 20, 1:].max() < 20
+
+
+def test_of_several_photos_in_a_file_the_first_is_taken(make_jpeg):
+    """The format of phones that store a second view, or one's depth."""
+    first, second = (decode(make_jpeg(seed=seed)) for seed in (0, 1))
+    file = io.BytesIO()
+    first.save(file, "MPO", save_all=True, append_images=[second])
+    found = images.facts(file.getvalue())
+    assert (found.format, found.frames) == ("MPO", 2)
+    fitted = decode(images.fit(file.getvalue(), 299))
+    assert (fitted.format, fitted.size) == ("JPEG", (80, 60))
+    difference = np.asarray(fitted, float) - np.asarray(first, float)
+    assert np.abs(difference).mean() < 4
+
+
+def test_facts_are_those_of_the_head(make_jpeg):
+    data = make_jpeg(81, 60, exif=oriented(6))
+    whole = images.Facts("JPEG", "RGB", 81, 60, 1, 6)
+    assert images.facts(data) == whole
+    assert images.facts(data[:1000]) == whole  # it is not decoded
+    with pytest.raises(PhotoError):
+        images.facts(b"")
+
+
+@pytest.mark.parametrize(
+    "head, name",
+    [
+        (b"GIF89a", "GIF"),
+        (b"BM" + bytes(12), "BMP"),
+        (b"II*\0", "TIFF"),
+        (b"MM\0*", "TIFF"),
+        (b"%PDF-1.7", "PDF"),
+        (b"\0\0\0 ftypavif", "AVIF"),
+        (b"\0\0\0 ftypisom", "video"),
+        (b'<?xml version="1.0"?>\n<svg xmlns="">', "SVG"),
+    ],
+)
+def test_a_format_that_is_not_read_is_named(head, name):
+    with pytest.raises(PhotoError, match=name) as error:
+        images.fit(head + bytes(99), 299)
+    assert error.value.reason == Reason.UNSUPPORTED_FORMAT
 
 
 @pytest.mark.parametrize(
@@ -49,13 +174,14 @@ def test_a_larger_one_is_scaled_to_its_short_side(
     assert np.abs(difference).mean() < 4
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
 @pytest.mark.parametrize("side", [60, 100])
 @pytest.mark.parametrize("value", range(2, 9))
-def test_the_pixels_are_turned_upright(make_jpeg, value, side):
+def test_the_pixels_are_turned_upright(make_jpeg, value, side, kind):
     """Against Pillow's own function on the whole image."""
     from PIL import ImageOps
 
-    data = make_jpeg(120, 100, exif=oriented(value), quality=95)
+    data = make_jpeg(120, 100, exif=oriented(value), quality=95, format=kind)
     found = decode(images.fit(data, side))
     upright = ImageOps.exif_transpose(decode(data))
     assert found.getexif().get(0x0112) is None
@@ -96,7 +222,7 @@ def png_bomb():
     [
         (lambda jpeg: b"", Reason.NOT_AN_IMAGE),
         (lambda jpeg: b"<html>404</html>", Reason.NOT_AN_IMAGE),
-        (lambda jpeg: b"GIF89a" + bytes(50), Reason.NOT_AN_IMAGE),
+        (lambda jpeg: b"GIF89a" + bytes(50), Reason.UNSUPPORTED_FORMAT),
         (lambda jpeg: jpeg[: len(jpeg) // 2], Reason.TRUNCATED_IMAGE),
         (lambda jpeg: bomb(), Reason.TOO_MANY_PIXELS),
         (lambda jpeg: png_bomb(), Reason.TOO_MANY_PIXELS),
@@ -110,6 +236,19 @@ def test_what_is_no_good_photo_has_a_reason(make_jpeg, spoil, reason, size):
         images.fit(data, size)
     assert error.value.reason == reason
     assert "0x" not in error.value.detail
+
+
+@pytest.mark.parametrize("size", [299, 50, 0])
+@pytest.mark.parametrize("at", [41, 500])
+def test_broken_pixels_of_a_png_are_not_taken_for_black(make_jpeg, size, at):
+    png = make_jpeg(400, 300, format="PNG")
+    broken = png[:at] + b"\xff\xff\xff" + png[at + 3 :]
+    with pytest.raises(PhotoError) as error:
+        images.fit(broken, size)
+    assert error.value.reason == Reason.CORRUPT_IMAGE
+    assert images.facts(broken).width == 400
+    with pytest.raises(PhotoError):
+        images.read_exif(io.BytesIO(broken))
 
 
 def test_a_tiny_image_is_too_small(make_jpeg):
@@ -146,44 +285,34 @@ def test_every_spoilt_jpeg_is_a_photo_or_a_photo_error(make_jpeg):
 )
 def test_a_file_that_cannot_be_read_has_a_reason(tmp_path, uri, reason):
     with pytest.raises(PhotoError) as error:
-        files.read_photo(uri.format(tmp_path))
+        files.read_photo(uri.format(tmp_path), 0, -1)
     assert error.value.reason == reason
 
 
-GOOD_GPS = {1: "S", 2: (33.0, 30.0, 36.0), 3: "w", 4: (70.0, 0.0, 0.0)}
+def heic():
+    """A red field over a blue one, 32 x 24, at lat -33.51, lng -70."""
+    pytest.importorskip("pi_heif")
+    path = pathlib.Path(__file__).parent / "data" / "two_colours.heic"
+    return path.read_bytes()
 
 
-def test_a_position_and_a_time_are_read_from_the_exif():
-    tags = {0x9003: "2016:02:17 01:00:00\0", 0x9011: "+01:00"}
-    lat, lng, time = images.parse_exif(tags, GOOD_GPS)
-    assert (lat, lng, time) == (pytest.approx(-33.51), -70.0, 1455667200)
-    del tags[0x9011]
-    assert images.parse_exif(tags, GOOD_GPS)[2] == 1455667200 + 3600
-    assert images.parse_exif({}, GOOD_GPS)[2] == UNKNOWN_TIME
-
-
-@pytest.mark.parametrize(
-    "gps, reason",
-    [
-        ({}, Reason.NO_GPS),
-        ({1: "N", 3: "E"}, Reason.NO_GPS),
-        ({**GOOD_GPS, 2: (33.0, 30.0)}, Reason.BAD_GPS),
-        ({**GOOD_GPS, 2: 33.0}, Reason.BAD_GPS),
-        ({**GOOD_GPS, 2: (IFDRational(1, 0), 0.0, 0.0)}, Reason.BAD_GPS),
-        ({**GOOD_GPS, 4: ("a", "b", "c")}, Reason.BAD_GPS),
-        ({**GOOD_GPS, 3: "X"}, Reason.BAD_GPS),
-        ({**GOOD_GPS, 3: 5}, Reason.BAD_GPS),
-        ({**GOOD_GPS, 3: b"\xff"}, Reason.BAD_GPS),
-        ({k: v for k, v in GOOD_GPS.items() if k != 1}, Reason.BAD_GPS),
-        ({k: v for k, v in GOOD_GPS.items() if k != 4}, Reason.BAD_GPS),
-    ],
-)
-def test_a_bad_position_has_a_reason(gps, reason):
+def test_heic_is_read_with_its_position():
+    data = heic()
+    assert images.facts(data).format == "HEIF"
+    position = images.read_exif(io.BytesIO(data))
+    assert position == (pytest.approx(-33.51), -70.0, UNKNOWN_TIME)
+    found = np.asarray(decode(images.fit(data, 299)), int)
+    assert found.shape == (24, 32, 3)
+    assert found[4, 4, 0] > 150 and found[20, 4, 2] > 150
     with pytest.raises(PhotoError) as error:
-        images.parse_exif({}, gps)
-    assert error.value.reason == reason
+        images.fit(data[: len(data) // 2], 299)
+    assert error.value.reason == Reason.CORRUPT_IMAGE
 
 
-def test_a_reference_in_bytes_is_understood():
-    lat, lng, _ = images.parse_exif({}, {**GOOD_GPS, 1: b"N\0", 3: "E\0"})
-    assert lat > 0 and lng > 0
+def test_without_its_package_heic_is_named_with_the_cure(monkeypatch):
+    data = heic()
+    formats = [name for name in images._FORMATS if name != "HEIF"]
+    monkeypatch.setattr(images, "_FORMATS", formats)
+    with pytest.raises(PhotoError, match=r"planet-tf\[heic\]") as error:
+        images.fit(data, 299)
+    assert error.value.reason == Reason.UNSUPPORTED_FORMAT

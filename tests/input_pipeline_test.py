@@ -169,7 +169,8 @@ def test_augmentation_is_a_function_of_its_seed(make_jpeg, rotate):
 
 
 def test_a_bomb_is_refused_before_it_is_decoded(monkeypatch, make_jpeg):
-    monkeypatch.setattr(images, "MAX_PIXELS", 80 * 60 - 1)
+    limits = images.Limits(max_pixels=80 * 60 - 1)
+    monkeypatch.setattr(images, "Limits", lambda: limits)
     with pytest.raises(tf.errors.InvalidArgumentError, match="too many pix"):
         input_pipeline.evaluation_image(tf.constant(make_jpeg(80, 60)), 75)
 

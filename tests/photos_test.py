@@ -10,7 +10,7 @@ from apache_beam.testing.test_pipeline import TestPipeline
 from apache_beam.testing.util import assert_that, equal_to
 from PIL import Image
 
-from beam_pipelines import manifests, photos
+from beam_pipelines import manifests, photos, sources
 from planet_tf import records
 from planet_tf.rejects import Reason
 
@@ -19,8 +19,17 @@ UNKNOWN = records.UNKNOWN_TIME
 
 def read(path, with_images=True):
     """All photos of a manifest as rows, and {id: reason} of its rejects."""
-    batches = list(photos.read_manifest(str(path), with_images))
-    rows = [row for batch, _ in batches for row in batch.rows()]
+    source = photos.Source(str(path))
+    batches = list(sources.read_files([str(path)], source, with_images))
+    rows = [
+        row
+        for batch, _ in batches
+        for row in (
+            batch.rows()
+            if with_images
+            else zip(batch.lat.tolist(), batch.lng.tolist(), strict=True)
+        )
+    ]
     rejects = {r.id: r.reason for _, bad in batches for r in bad}
     return rows, rejects
 
@@ -36,9 +45,9 @@ def test_a_manifest_gives_photos_with_paths_from_where_it_is(make_manifest):
     rows, rejects = read(path)
     home = path.parent
     assert rows == [
-        ("a", f"{home}/x/a.jpg", 40.7, -74.0, "ann", "trip", 1500000000),
-        ("/y/b.jpg", "/y/b.jpg", -90.0, -180.0, "", "", UNKNOWN),
-        ("c", "gs://bucket/c.jpg", 10.0, -180.0, "", "", UNKNOWN),
+        ("a", f"{home}/x/a.jpg", 0, -1, 40.7, -74.0, "ann", "trip", 1500000000),
+        ("/y/b.jpg", "/y/b.jpg", 0, -1, -90.0, -180.0, "", "", UNKNOWN),
+        ("c", "gs://bucket/c.jpg", 0, -1, 10.0, -180.0, "", "", UNKNOWN),
     ]
     assert not rejects
 
@@ -55,7 +64,7 @@ def test_a_manifest_gives_photos_with_paths_from_where_it_is(make_manifest):
 def test_columns_are_found_by_their_usual_names(make_manifest, header):
     row = ["a", "a.jpg", "1", "2", "ann", "trip", "3"]
     [found], _ = read(make_manifest([row], header))
-    assert (found[0], *found[2:]) == ("a", 1.0, 2.0, "ann", "trip", 3)
+    assert (found[0], *found[4:]) == ("a", 1.0, 2.0, "ann", "trip", 3)
 
 
 def test_a_missing_column_is_named_with_what_is_there(make_manifest):
@@ -69,7 +78,7 @@ def test_a_missing_column_is_named_with_what_is_there(make_manifest):
 def test_coordinates_are_enough_when_no_images_are_asked_for(make_manifest):
     path = make_manifest([["1", "2"], ["95", "2"]], "LAT,LON")
     rows, rejects = read(path, with_images=False)
-    assert rows == [("photos.csv:row 2", "", 1.0, 2.0, "", "", UNKNOWN)]
+    assert rows == [(1.0, 2.0)]
     assert rejects == {"photos.csv:row 3": Reason.LAT_OUT_OF_RANGE}
     with pytest.raises(manifests.SourceError, match="no column for path"):
         read(path)
@@ -126,7 +135,7 @@ def test_rows_are_numbered_as_in_an_editor_across_blocks(tmp_path, monkeypatch):
     rows, rejects = read(path, with_images=False)
     malformed = {f"p.csv:row {r}" for r in range(2, 200) if r % 7 == 0}
     bad = {f"p.csv:row {r}" for r in range(2, 200) if r % 5 == 0 and r % 7}
-    assert len(list(photos.read_manifest(str(path), False))) > 3
+    assert len(list(sources.read_places(str(path), photos.Source("")))) > 3
     assert rejects == {
         **dict.fromkeys(malformed, Reason.MALFORMED_ROW),
         **dict.fromkeys(bad, Reason.LAT_OUT_OF_RANGE),
@@ -141,7 +150,7 @@ def test_marks_quotes_and_broken_text_in_a_csv_are_survived(tmp_path):
         b'"a,\nb",a.jpg,1,2,\xff\xfe\r\n\r\nc,c.jpg,3,4,d\r\n'
     )
     rows, rejects = read(path)
-    assert [(row[0], row[4]) for row in rows] == [
+    assert [(row[0], row[6]) for row in rows] == [
         ("a,\nb", "\ufffd\ufffd"),
         ("c", "d"),
     ]
@@ -152,7 +161,7 @@ def test_packed_csv_is_read(tmp_path):
     path = tmp_path / "p.csv.gz"
     path.write_bytes(gzip.compress(b"lat,lng\n1,2\n"))
     rows, _ = read(path, with_images=False)
-    assert rows == [("p.csv.gz:row 2", "", 1.0, 2.0, "", "", UNKNOWN)]
+    assert rows == [(1.0, 2.0)]
 
 
 @pytest.mark.parametrize("content", [b"", b"\x00\x01"])
@@ -181,8 +190,8 @@ def test_parquet_is_read_with_its_types(tmp_path):
     rows, rejects = read(path)
     stamp = int(when.timestamp())
     assert rows == [
-        ("1", f"{tmp_path}/a", 1.5, -74.0, "", "", stamp),
-        ("4", f"{tmp_path}/d", 4.0, 4.0, "", "", UNKNOWN),
+        ("1", f"{tmp_path}/a", 0, -1, 1.5, -74.0, "", "", stamp),
+        ("4", f"{tmp_path}/d", 0, -1, 4.0, 4.0, "", "", UNKNOWN),
     ]
     assert rejects == {
         "2": Reason.MISSING_COORDINATES,
@@ -224,7 +233,7 @@ def test_times_are_read_or_unknown(make_manifest, text, seconds):
     ],
 )
 def test_ids_of_jpeg_files_start_below_what_is_fixed(source, root):
-    assert photos.jpeg_root(source) == root
+    assert sources.image_root(source) == root
 
 
 def jpeg_at(make_jpeg, lat, lng, **tags):
@@ -252,7 +261,7 @@ def test_a_directory_is_searched_for_jpegs_with_a_position(tmp_path, make_jpeg):
     }.items():
         (tmp_path / name).write_bytes(data)
     with TestPipeline("FnApiRunner") as p:
-        found = p | photos.ReadPhotos(str(tmp_path))
+        found = p | sources.ReadPhotos(photos.Source(str(tmp_path)))
         assert_that(
             found.photos | beam.FlatMap(photos.Photos.rows),
             equal_to(
@@ -260,6 +269,8 @@ def test_a_directory_is_searched_for_jpegs_with_a_position(tmp_path, make_jpeg):
                     (
                         "b.jpeg",
                         f"{tmp_path}/b.jpeg",
+                        0,
+                        -1,
                         -33.5,
                         -180.0,
                         "",
@@ -269,6 +280,8 @@ def test_a_directory_is_searched_for_jpegs_with_a_position(tmp_path, make_jpeg):
                     (
                         "deep/a.JPG",
                         f"{tmp_path}/deep/a.JPG",
+                        0,
+                        -1,
                         40.5,
                         -74.25,
                         "",
@@ -293,9 +306,11 @@ def test_a_directory_is_searched_for_jpegs_with_a_position(tmp_path, make_jpeg):
 
 def test_several_manifests_are_read_by_a_glob(tmp_path, make_manifest):
     for i in range(3):
-        make_manifest([[i, i]], "lat,lng", name=f"part-{i}.csv")
+        make_manifest([[i, 7]], "lat,lng", name=f"part-{i}.csv")
     with TestPipeline("FnApiRunner") as p:
-        found = p | photos.ReadPhotos(f"{tmp_path}/part-*.csv", False)
+        found = p | sources.ReadPhotos(
+            photos.Source(f"{tmp_path}/part-*.csv"), False
+        )
         assert_that(
             found.photos | beam.FlatMap(lambda batch: batch.lat.tolist()),
             equal_to([0.0, 1.0, 2.0]),
@@ -304,8 +319,8 @@ def test_several_manifests_are_read_by_a_glob(tmp_path, make_manifest):
 
 def test_photos_come_back_from_their_rows():
     rows = [
-        ("a", "u", 1.0, 2.0, "o", "l", UNKNOWN),
-        ("b", "", 3.0, 4.0, "", "", 5),
+        ("a", "u", 7, 9, 1.0, 2.0, "o", "l", UNKNOWN),
+        ("b", "", 0, -1, 3.0, 4.0, "", "", 5),
     ]
     batch = photos.Photos.from_rows(rows)
     assert batch.rows() == rows
