@@ -7,24 +7,30 @@ byte. All rows with one id meet in one shard, where one of them is kept. A
 shard is one file in each split.
 """
 
+import collections
 import concurrent.futures
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import apache_beam as beam
 import numpy as np
 from apache_beam.io.filesystems import FileSystems
+from apache_beam.metrics import Metrics
 
-from beam_pipelines import files, transforms
+from beam_pipelines import batches, duplicates, files, splits
 from beam_pipelines.photos import Photos
 from planet_tf import images, records
-from planet_tf.partition import Partition
-from planet_tf.rejects import PhotoError, Reason, Reject
+from planet_tf.rejects import PhotoError, Reject
 
-_PHOTOS_AHEAD = 256  # photos read and encoded before they are written
+# Photos read and encoded before they are written, so that threads have work
+# while the first of them is at a large one; their bytes at most.
+_AHEAD_OF_EACH_THREAD = 16
+_FIRST_AHEAD = 8  # while it is not known how large they are
+_BYTES_AHEAD = 64_000_000
+_ROWS_AT_ONCE = 1_024
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,13 +41,17 @@ class Layout:
       shards: files of each split.
       fractions: share of each split but "train", which gets the rest.
       split_seed: another seed is another split.
-      image_size: short side of larger images, in pixels.
+      image_size: short side of larger images, in pixels; 0 for any.
+      jpeg_quality: of images that have to be encoded again.
+      limits: of images that are taken.
     """
 
     shards: int
     fractions: Mapping[str, float]
     split_seed: int
     image_size: int
+    jpeg_quality: int
+    limits: images.Limits
 
     @property
     def splits(self) -> list[str]:
@@ -75,76 +85,61 @@ class WriteShards(beam.PTransform):
 
     Attributes:
       directory: where to.
-      partition: whose cells are the labels.
+      partition_file: whose cells are the labels.
       layout: see there.
       threads: images read and decoded at once by a worker.
     """
 
     directory: str
-    partition: Partition
+    partition_file: splits.PartitionFile
     layout: Layout
     threads: int
 
     def expand(self, photos: beam.PCollection) -> Any:
         """Gives PCollections `files` (RecordFile) and `rejects` (Reject)."""
-        shards = self.layout.shards
+        count = self.layout.shards
         # A key for each shard, so that empty ones are written too.
-        keys = photos.pipeline | beam.Create([(i, None) for i in range(shards)])
-        batches = photos | beam.FlatMap(by_shard, shards)
+        keys = (
+            photos.pipeline
+            | beam.Create([count])
+            | beam.FlatMap(_keys)  # (int, None)
+        )
+        pieces = photos | beam.ParDo(
+            batches.Cut(functools.partial(shard_numbers, shards=count))
+        )
         return (
-            (keys, batches)
+            (keys, pieces)
             | beam.Flatten()  # (int, Photos | None)
             | beam.GroupByKey()  # of references; no image goes through it
             | beam.ParDo(
                 _WriteShard(
-                    self.directory, self.partition, self.layout, self.threads
+                    self.directory,
+                    self.partition_file,
+                    self.layout,
+                    self.threads,
                 )
             ).with_outputs("rejects", main="files")
         )
 
 
-def by_shard(photos: Photos, shards: int) -> Iterator[tuple[int, Photos]]:
-    """Cuts a batch by the shards of its photos."""
-    shard = np.array([transforms.hash64(i) % shards for i in photos.photo_id])
-    for key in np.unique(shard):
-        yield int(key), photos.take(shard == key)
+def _keys(count: int) -> Iterator[tuple[int, None]]:
+    yield from ((key, None) for key in range(count))
 
 
-def one_of_each_id(
-    batches: Iterable[Photos],
-) -> tuple[Photos, list[Reject]]:
-    """Photos in the order of a shard, and the rows that repeat an id.
-
-    Of rows with one id the smallest by (uri, lat, lng, owner, album, time) is
-    kept, wherever it stood in the input.
-    """
-    rows = sorted(
-        (transforms.hash64(row[0]), *row)
-        for batch in batches
-        for row in batch.rows()
-    )
-    kept, rejects = [], []
-    for _, *row in rows:
-        if kept and kept[-1][0] == row[0]:
-            detail = f"kept is {_place(kept[-1])}, not {_place(row)}"
-            rejects.append(Reject(row[0], "write", Reason.DUPLICATE_ID, detail))
-        else:
-            kept.append(row)
-    return Photos.from_rows(kept), rejects
-
-
-def _place(row: Sequence[Any]) -> str:
-    return f"{row[1]} at lat {row[2]}, lng {row[3]}"
+def shard_numbers(photos: Photos, shards: int) -> np.ndarray:
+    """The shard of each photo, (n,)."""
+    return splits.hashes(photos.photo_id) % np.uint64(shards)
 
 
 @dataclasses.dataclass(eq=False)
 class _WriteShard(beam.DoFn):
     directory: str
-    partition: Partition
+    partition_file: splits.PartitionFile
     layout: Layout
     threads: int
 
     def setup(self):
+        self.partition = self.partition_file.load()
         self.pool = concurrent.futures.ThreadPoolExecutor(self.threads)
 
     def teardown(self):
@@ -153,14 +148,18 @@ class _WriteShard(beam.DoFn):
     def process(
         self, group: tuple[int, Iterable[Photos | None]]
     ) -> Iterator[Any]:
-        shard, batches = group
-        photos, rejects = one_of_each_id(b for b in batches if b is not None)
-        names = transforms.split_names(
+        shard, pieces = group
+        photos, rejects = duplicates.one_of_each_id(
+            batches.join(piece for piece in pieces if piece is not None)
+        )
+        names = splits.split_names(
             photos, self.layout.fractions, self.layout.split_seed
         )
         for split in self.layout.splits:
             file, bad = self._write(split, shard, photos.take(names == split))
             rejects += bad
+            _count("photos_written", file.photos)
+            _count("bytes_written", file.bytes)
             yield file
         for reject in rejects:
             yield beam.pvalue.TaggedOutput("rejects", reject)
@@ -170,8 +169,14 @@ class _WriteShard(beam.DoFn):
     ) -> tuple[RecordFile, list[Reject]]:
         name = records.file_name(split, shard, self.layout.shards)
         digest, size, rejects = hashlib.sha256(), 0, []
+        encode = functools.partial(encode_row, layout=self.layout)
         with files.create(FileSystems.join(self.directory, name)) as file:
-            for result in self._encode_all(photos):
+            for result in ahead(
+                self.pool,
+                encode,
+                self._labelled(photos),
+                _AHEAD_OF_EACH_THREAD * self.threads,
+            ):
                 if isinstance(result, Reject):
                     rejects.append(result)
                     continue
@@ -185,24 +190,59 @@ class _WriteShard(beam.DoFn):
             rejects,
         )
 
-    def _encode_all(self, photos: Photos) -> Iterator[bytes | Reject]:
-        encode = functools.partial(
-            encode_row, image_size=self.layout.image_size
-        )
-        for start in range(0, len(photos), _PHOTOS_AHEAD):
-            some = photos.take(slice(start, start + _PHOTOS_AHEAD))
-            labels = self.partition.labels(some.lat, some.lng).tolist()
-            tokens = map(self.partition.token, labels)
-            yield from self.pool.map(encode, some.rows(), labels, tokens)
+    def _labelled(self, photos: Photos) -> Iterator[tuple[tuple, int, str]]:
+        """Row, label and token of each photo; few rows exist at a time."""
+        labels = self.partition.labels(photos.lat, photos.lng).tolist()
+        for start in range(0, len(photos), _ROWS_AT_ONCE):
+            some = slice(start, start + _ROWS_AT_ONCE)
+            for row, label in zip(
+                photos.take(some).rows(), labels[some], strict=True
+            ):
+                yield row, label, self.partition.token(label)
+
+
+def ahead(
+    pool: concurrent.futures.Executor,
+    work: Callable[..., bytes | Reject],
+    items: Iterable[tuple],
+    count: int,
+) -> Iterator[bytes | Reject]:
+    """Results of `work` in the order of the items, made in advance.
+
+    At most `count` are, and fewer if they are large: as many as make up
+    _BYTES_AHEAD if all were as large as the largest so far.
+    """
+    waiting: collections.deque[concurrent.futures.Future] = collections.deque()
+    room, largest = min(count, _FIRST_AHEAD), 1
+    for item in items:
+        waiting.append(pool.submit(work, *item))
+        while len(waiting) > room:
+            result = waiting.popleft().result()
+            if isinstance(result, bytes):
+                largest = max(largest, len(result))
+                room = min(count, 1 + _BYTES_AHEAD // largest)
+            yield result
+    while waiting:
+        yield waiting.popleft().result()
+
+
+def _count(name: str, number: int) -> None:
+    Metrics.counter("planet_tf", name).inc(number)
 
 
 def encode_row(
-    row: Sequence[Any], label: int, token: str, image_size: int
+    row: Sequence[Any], label: int, token: str, layout: Layout
 ) -> bytes | Reject:
     """The record of a photo, or why there is none."""
-    photo_id, uri, lat, lng, owner_id, album_id, taken_at = row
+    photo_id, uri, offset, length, lat, lng, *known = row
+    owner_id, album_id, taken_at = known
     try:
-        image = images.fit(files.read_photo(uri), image_size)
+        image = images.fit(
+            files.read_photo(uri, offset, length),
+            layout.image_size,
+            quality=layout.jpeg_quality,
+            limits=layout.limits,
+        )
     except PhotoError as error:
         return Reject(photo_id, "write", error.reason, error.detail)
     return records.encode_photo(

@@ -1,62 +1,17 @@
-import numpy as np
+import concurrent.futures
+import threading
+import time
+
 import pytest
 
 from beam_pipelines import shards
-from beam_pipelines.photos import Photos
-from planet_tf.records import UNKNOWN_TIME
-from planet_tf.rejects import Reason
-
-
-def row(photo_id, uri="u", lat=0.0, owner=""):
-    return (photo_id, uri, lat, 0.0, owner, "", UNKNOWN_TIME)
-
-
-def test_a_batch_is_cut_by_the_hash_of_the_ids():
-    ids = [f"photo {i}" for i in range(1000)]
-    batch = Photos.from_rows([row(i) for i in ids])
-    parts = dict(shards.by_shard(batch, 7))
-    assert sorted(parts) == list(range(7))
-    assert sorted(
-        i for part in parts.values() for i in part.photo_id
-    ) == sorted(ids)
-    again = dict(shards.by_shard(batch.take(slice(500, None)), 7))
-    for shard, part in again.items():
-        assert set(part.photo_id) <= set(parts[shard].photo_id)
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_one_of_the_rows_with_an_id_is_kept_whatever_the_order(seed):
-    rows = [
-        row("a", "2.jpg"),
-        row("a", "1.jpg", lat=5.0),
-        row("a", "1.jpg", lat=-5.0),
-        row("b", "b.jpg"),
-        row("b", "b.jpg"),
-        row("c", owner="zoe"),
-        row("c", owner="ann"),
-    ]
-    order = np.random.default_rng(seed).permutation(len(rows))
-    batches = [
-        Photos.from_rows([rows[i] for i in part])
-        for part in np.array_split(order, 3)
-    ]
-    kept, rejects = shards.one_of_each_id(batches)
-    assert sorted(kept.rows()) == [
-        row("a", "1.jpg", lat=-5.0),
-        row("b", "b.jpg"),
-        row("c", owner="ann"),
-    ]
-    assert sorted(reject.id for reject in rejects) == ["a", "a", "b", "c"]
-    assert {reject.reason for reject in rejects} == {Reason.DUPLICATE_ID}
-
-
-def test_an_empty_shard_is_one_too():
-    kept, rejects = shards.one_of_each_id([])
-    assert (len(kept), rejects) == (0, [])
+from planet_tf import images
+from planet_tf.rejects import Reason, Reject
 
 
 def test_splits_without_a_share_have_no_files():
-    layout = shards.Layout(2, {"validation": 0.0, "test": 0.5}, 0, 299)
+    fractions = {"validation": 0.0, "test": 0.5}
+    layout = shards.Layout(2, fractions, 0, 299, 90, images.Limits())
     assert layout.file_names() == [
         "planet-train.tfrecord-00000-of-00002",
         "planet-train.tfrecord-00001-of-00002",
@@ -78,3 +33,47 @@ def test_the_fingerprint_is_of_the_names_and_contents():
     assert len({fingerprint(*files) for files in [(one, two), *others]}) == 4
     split = shards.summary([one, two], {})["splits"]["train"]
     assert split == {"photos": 6, "bytes": 20, "shards": 2}
+
+
+@pytest.fixture
+def pool():
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        yield pool
+
+
+def test_results_come_in_the_order_of_the_items(pool):
+    def work(i):
+        time.sleep(0.001 * (i % 3))
+        return Reject(str(i), "", Reason.TOO_SMALL, "") if i % 5 else b"%d" % i
+
+    found = list(shards.ahead(pool, work, ((i,) for i in range(100)), 7))
+    assert found == [work(i) for i in range(100)]
+
+
+@pytest.mark.parametrize(
+    ("size", "ahead"), [(1, 20), (6_000_000, 11), (90_000_000, 1)]
+)
+def test_as_many_results_wait_as_fit_in_the_memory(pool, size, ahead):
+    lock, made, most = threading.Lock(), 0, 0
+
+    def work(i):
+        nonlocal made
+        with lock:
+            made += 1
+        return bytes(size)
+
+    results = shards.ahead(pool, work, ((i,) for i in range(40)), 20)
+    for taken, _ in enumerate(results, 1):
+        if taken > 8:  # the size is known since the first ones
+            time.sleep(0.001)
+            most = max(most, made - taken)
+    assert most <= ahead
+    assert made == 40
+
+
+def test_an_error_of_the_work_is_not_swallowed(pool):
+    def work(i):
+        raise OSError(f"photo {i}")
+
+    with pytest.raises(OSError, match="photo 0"):
+        list(shards.ahead(pool, work, [(0,), (1,)], 4))
