@@ -57,25 +57,28 @@ stage() {
   "$@"
 }
 
-stage '1/7 satellite views' "$out/views/manifest.csv" \
+stage '1/8 satellite views' "$out/views/manifest.csv" \
   python -m beam_pipelines.make_satellite_views --out="$out/views" \
   --count="$views"
-stage '2/7 partition' "$out/partition.json" \
+stage '2/8 partition' "$out/partition.json" \
   python -m beam_pipelines.build_partition --out="$out/partition.json" \
   --photos="$out/views/manifest.csv" "${cells[@]}"
-stage '3/7 map of the partition' "$out/partition.png" \
+stage '3/8 map of the partition' "$out/partition.png" \
   python -m planet_tf.draw "$out/partition.json" --out="$out/partition.png"
-stage '4/7 shards' "$out/shards/shards.json" \
+stage '4/8 report on the partition' "$out/partition_report/map.html" \
+  python -m beam_pipelines.report_partition --out="$out/partition_report" \
+  --partition="$out/partition.json" --photos="$out/views/manifest.csv"
+stage '5/8 shards' "$out/shards/shards.json" \
   python -m beam_pipelines.write_shards --photos="$out/views/manifest.csv" \
   --partition="$out/partition.json" --out="$out/shards" \
   --validation_fraction=0.08 --test_fraction=0.15
-stage '5/7 training' "$out/model/export/saved_model.pb" \
+stage '6/8 training' "$out/model/export/saved_model.pb" \
   python -m planet_tf.train --flagfile="launch/quickstart_$size.flags" \
   --shards="$out/shards" --model_dir="$out/model"
-stage '6/7 evaluation on the test split' "$out/report/report.md" \
+stage '7/8 evaluation on the test split' "$out/report/report.md" \
   python -m planet_tf.evaluate --model_dir="$out/model" \
   --shards="$out/shards" --out="$out/report"
-stage '7/7 prediction' "$out/maps/3-map.png" \
+stage '8/8 prediction' "$out/maps/3-map.png" \
   python -m planet_tf.predict --model_dir="$out/model" --out="$out/maps" \
   "$out"/report/examples/[123].jpg
 
@@ -84,6 +87,7 @@ sed '/^!\[/d' "$out/report/report.md"
 cat <<TEXT
 Files:
   $out/partition.png         the partition: cells by photos per km2
+  $out/partition_report/map.html  the same to look into, in a browser
   $out/report/examples.png   test views, maps of the answers, the truth
   $out/report/report.md      the tables above, learning curves
   $out/maps/                 predictions on the world map

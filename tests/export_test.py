@@ -75,6 +75,7 @@ def test_what_is_no_jpeg_is_marked_and_does_not_fail_the_others(
     )
 
 
+@pytest.mark.slow
 def test_weights_are_stored_once(small_model, small_shards):
     path = str(small_model / "export" / "variables" / "variables")
     shapes = tf.train.load_checkpoint(path).get_variable_to_shape_map()
@@ -132,6 +133,7 @@ def test_an_unfinished_model_is_refused_with_what_to_do(small_model, tmp_path):
         export.Geolocator(str(tmp_path / "nowhere"))
 
 
+@pytest.mark.slow
 def test_an_export_of_another_partition_is_refused(
     small_model, tmp_path, locator
 ):

@@ -32,6 +32,7 @@ def test_logits_have_a_column_a_class_in_any_precision(precision, computed):
     assert {w.dtype for w in model.weights} == {wanted}
 
 
+@pytest.mark.slow
 def test_the_full_model_has_the_parameters_of_inception_v3_and_a_head():
     # 21,802,784 of InceptionV3 without its top, and a row of 2,048 weights
     # and a bias for each of the paper's cells.
@@ -54,6 +55,7 @@ def test_it_fits_weights_of_keras_own_inception_v3():
     np.testing.assert_allclose(embed(x), trunk(x), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_standardized_images_have_no_brightness_contrast_or_tint():
     x = images()
     tinted = x * [0.5, 0.7, 0.3] + [0.2, -0.1, 0.1]
@@ -71,6 +73,7 @@ def test_standardized_images_have_no_brightness_contrast_or_tint():
     np.testing.assert_allclose(found.std(axis=(1, 2)), 1, atol=0.03)
 
 
+@pytest.mark.slow
 def test_batch_norm_is_as_asked():
     model = small(batch_norm_momentum=0.8, synchronized_batch_norm=True)
     layers = [

@@ -45,6 +45,7 @@ def test_answers_are_ranked_cells_with_their_points(
         assert (float(lat), float(lng)) == pytest.approx(point, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_a_turned_photo_is_answered_as_the_upright_one(
     small_model, tmp_path, make_jpeg, capfd
 ):
@@ -83,6 +84,7 @@ def test_a_bad_photo_is_named_and_the_others_are_answered(
     assert len(rows(said.out)) > 0
 
 
+@pytest.mark.slow
 def test_each_photo_gets_a_map_even_with_the_name_of_another(
     small_model, tmp_path, make_jpeg
 ):

@@ -77,6 +77,7 @@ def test_validation_scalars_have_all_radii(small_model):
         assert f"validation/{name}" in found
 
 
+@pytest.mark.slow
 def test_validation_equals_a_direct_computation(small_shards):
     config = make_config(small_shards)
     shards = input_pipeline.open_shards(config.shards)
@@ -168,6 +169,7 @@ def run_again(small_model, small_shards, tmp_path, **options):
     )
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_left_as_it_is(
     small_model, small_shards, tmp_path, capfd
 ):
@@ -211,6 +213,7 @@ def test_another_partition_is_refused_with_both_fingerprints(
     assert facts["partition_fingerprint"] in message
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_another_model_is_refused(
     small_model, small_shards, tmp_path, capfd
 ):

@@ -9,14 +9,38 @@ WORKER_MODULES = [
     "planet_tf.images",
     "planet_tf.records",
     "planet_tf.rejects",
+    "planet_tf.exif",
+    "planet_tf.land",
+    "planet_tf.partition_report",
+    "planet_tf.quadtree",
+    "beam_pipelines.archives",
+    "beam_pipelines.batches",
+    "beam_pipelines.doctor",
+    "beam_pipelines.duplicates",
     "beam_pipelines.files",
+    "beam_pipelines.leaks",
     "beam_pipelines.manifests",
+    "beam_pipelines.photo_statistics",
+    "beam_pipelines.photo_values",
     "beam_pipelines.photos",
+    "beam_pipelines.record_files",
     "beam_pipelines.rejects",
     "beam_pipelines.shards",
+    "beam_pipelines.shards_dir",
+    "beam_pipelines.sources",
+    "beam_pipelines.splits",
+    "beam_pipelines.tables",
     "beam_pipelines.transforms",
 ]
-PROGRAMS = ["beam_pipelines.build_partition", "beam_pipelines.write_shards"]
+PROGRAMS = [
+    "beam_pipelines.build_partition",
+    "beam_pipelines.check_photos",
+    "beam_pipelines.check_splits",
+    "beam_pipelines.report_partition",
+    "beam_pipelines.write_shards",
+    "planet_tf.check_tpu",
+    "planet_tf.convert_partition",
+]
 
 
 def modules_after_importing(module):
