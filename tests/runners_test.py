@@ -55,7 +55,14 @@ def test_a_job_service_with_external_workers_makes_the_same_bytes(
 
 
 @pytest.mark.parametrize(
-    "engine", ["one thread", pytest.param("processes", marks=pytest.mark.slow)]
+    "engine",
+    [
+        "one thread",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("threads", "processes", "BundleBased")
+        ),
+    ],
 )
 def test_tars_make_the_same_partition_and_records_as_files(
     engine, photos, expected, tmp_path
