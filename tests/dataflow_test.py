@@ -135,15 +135,24 @@ def test_write_shards_translates_without_photos_or_cells(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("program", ["build_partition", "write_shards"])
-def test_the_launch_scripts_translate(program, photos, expected, tmp_path):
-    partition = tmp_path / "partition.json"
-    if program == "build_partition":
-        args = engines.partition_flags(photos, partition)
-    else:
-        partition.write_bytes(expected["partition.json"])
-        args = engines.shards_flags(photos, partition, tmp_path / "shards")
-    script = engines.REPOSITORY / f"launch/dataflow/{program}.sh"
+@pytest.mark.parametrize(
+    "program",
+    ["build_partition", "write_shards", "check_photos", "report_partition"],
+)
+def test_the_launch_script_translates(program, photos, expected, tmp_path):
+    partition, out = tmp_path / "partition.json", tmp_path / "out"
+    partition.write_bytes(expected["partition.json"])
+    args = {
+        "build_partition": engines.partition_flags(photos, out),
+        "write_shards": engines.shards_flags(photos, partition, out),
+        "check_photos": [f"--photos={photos}", f"--out={out}"],
+        "report_partition": [
+            f"--photos={photos}",
+            f"--partition={partition}",
+            f"--out={out}",
+        ],
+    }[program]
+    script = engines.REPOSITORY / "launch/dataflow/run.sh"
     settings = {
         **os.environ,
         "PLANET_VENV": sys.prefix,
@@ -151,7 +160,7 @@ def test_the_launch_scripts_translate(program, photos, expected, tmp_path):
         "BUCKET": "bucket",
         "IMAGE": "gcr.io/test-project/planet:1",
     }
-    command = [script, *args, "--no_auth", "--dry_run=True"]
+    command = [script, program, *args, "--no_auth", "--dry_run=True"]
     run = functools.partial(
         subprocess.run, command, capture_output=True, text=True
     )
