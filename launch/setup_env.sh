@@ -7,7 +7,7 @@
 #
 # PYTHON is the interpreter to make it from (python3; 3.11 or newer), and
 # PLANET_VENV its directory (.venv; a relative path starts at the repository).
-# About 2.9 GB, all from the Python package index.
+# About 3.4 GB, all from the Python package index.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=${PYTHON:-python3}
@@ -49,7 +49,7 @@ command -v "$python" >/dev/null ||
   fail "no $python here; set PYTHON to a Python of 3.11 or newer"
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
   fail "$python is $("$python" -V 2>&1); needed is 3.11 or newer: set PYTHON"
-printf '[environment] installing into %s (2.9 GB, minutes, once)\n' \
+printf '[environment] installing into %s (3.4 GB, minutes, once)\n' \
   "$venv" >&2
 if ! "$venv/bin/python" -m pip --version &>/dev/null; then
   "$python" -m venv "$venv" ||
