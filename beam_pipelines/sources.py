@@ -215,7 +215,10 @@ def _match(name: str) -> list[FileMetadata]:
     if directory:
         taken = [f for f in found if f.path.lower().endswith(samples.IMAGES)]
     if not taken:
-        raise SourceError(f"no photos at {name}: {_there(found)}; {_ACCEPTED}")
+        there = _there(found)
+        if not found and FileSystems.exists(name):
+            there = "it is there, but of no kind that is known by its name"
+        raise SourceError(f"no photos at {name}: {there}; {_ACCEPTED}")
     for file in taken:
         if file.path != file.path.encode(errors="replace").decode():
             raise SourceError(

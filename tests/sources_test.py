@@ -180,6 +180,7 @@ def test_all_sources_give_the_same_places(collection, name, options):
     ("name", "parts"),
     [
         ("empty", ["no photos at", "1 .txt", "accepted are a manifest"]),
+        ("notes.md", ["of no kind that is known", "tfds:NAME/SPLIT"]),
         ("nowhere", ["no files of that name", "tfds:NAME/SPLIT"]),
         ("nowhere/*.csv", ["no files of that name"]),
         ("photos.tar.gz", ["packed tar", "gunzip"]),
@@ -196,6 +197,7 @@ def test_what_is_no_source_is_told_with_what_is_accepted(
     (collection / "empty").mkdir()
     (collection / "empty" / "notes.txt").write_text("")
     (collection / "bad.csv").write_text("x,y\n1,2")
+    (collection / "notes.md").write_text("x")
     (collection / "empty.csv").write_text("")
     source = source_of(collection, name, {})
     with pytest.raises(manifests.SourceError) as error:
