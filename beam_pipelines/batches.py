@@ -20,6 +20,8 @@ from planet_tf.rejects import Reject
 # References that are gathered before they are cut: a piece for each of 10,000
 # keys still has some, and all take about 40 MB.
 _PHOTOS_GATHERED = 65_536
+# Images that one element asks to read: little enough to spread over workers.
+_PHOTOS_PER_READER = 512
 
 
 def join(batches: Iterable[Any]) -> Any:
@@ -39,6 +41,12 @@ def join(batches: Iterable[Any]) -> Any:
             for field in dataclasses.fields(kind)
         )
     )
+
+
+def pieces(photos: Photos) -> Iterator[Photos]:
+    """The batch as such pieces as one reader of images should get."""
+    for start in range(0, len(photos), _PHOTOS_PER_READER):
+        yield photos.take(slice(start, start + _PHOTOS_PER_READER))
 
 
 class Cut(beam.DoFn):

@@ -14,7 +14,6 @@ never does.
 import concurrent.futures
 import dataclasses
 import functools
-import hashlib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -27,8 +26,6 @@ from beam_pipelines import photo_values as values_lib
 from beam_pipelines.photos import Photos, Places
 from planet_tf import images, land, records
 from planet_tf.rejects import PhotoError, Reject
-
-_PHOTOS_PER_READER = 512  # little enough to spread over workers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -182,7 +179,7 @@ class ExaminePhotos(beam.PTransform):
         else:
             looked = (
                 photos
-                | beam.FlatMap(_pieces)  # Photos, few
+                | beam.FlatMap(batches.pieces)  # Photos, few
                 | beam.Reshuffle()  # else one worker reads a whole manifest's
                 | beam.ParDo(_Look(settings)).with_outputs(
                     "rejects", "tally", "values", main="seen"
@@ -269,18 +266,13 @@ def _unseen(photos: Photos) -> Seen:
     return Seen(photos, np.zeros((n, 2), np.uint64), np.full(n, None))
 
 
-def _pieces(photos: Photos) -> Iterator[Photos]:
-    for start in range(0, len(photos), _PHOTOS_PER_READER):
-        yield photos.take(slice(start, start + _PHOTOS_PER_READER))
-
-
 @dataclasses.dataclass(frozen=True)
 class Look:
     """What was seen of an image.
 
     Attributes:
       size: in bytes.
-      digest: hash of the bytes.
+      digest: hash of the content, see duplicates.content_hash.
       facts: of the header, if it can be read.
       fault: why the image cannot be used, or None.
     """
@@ -298,7 +290,7 @@ def look(row: tuple, settings: Settings) -> Look | Reject:
         data = files.read_photo(uri, offset, length)
     except PhotoError as error:
         return Reject(photo_id, "write", error.reason, error.detail)
-    digest = hashlib.blake2b(data, digest_size=16).digest()
+    digest = duplicates.content_hash(data)
     facts, fault = None, None
     try:
         if settings.images == "decode":

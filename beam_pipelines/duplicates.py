@@ -27,8 +27,6 @@ from beam_pipelines.photos import Photos
 from planet_tf import images
 from planet_tf.rejects import PhotoError, Reason, Reject
 
-# Images that one element asks to read: little enough to spread over workers.
-_PHOTOS_PER_READER = 512
 _DIGEST_BYTES = 16
 
 
@@ -70,7 +68,7 @@ class DropDuplicates(beam.PTransform):
         """Gives a dict of `photos` (Photos) and `rejects` (Reject)."""
         hashed = (
             photos
-            | beam.FlatMap(_pieces)  # Photos, few
+            | beam.FlatMap(batches.pieces)  # Photos, few
             | beam.Reshuffle()  # else one worker reads a whole manifest's
             | beam.ParDo(_Hash(self.threads)).with_outputs(
                 "rejects", main="hashed"
@@ -90,11 +88,6 @@ class DropDuplicates(beam.PTransform):
 
 def _buckets(hashed: Hashed, count: int) -> np.ndarray:
     return hashed.digest[:, 0] % np.uint64(count)
-
-
-def _pieces(photos: Photos) -> Iterator[Photos]:
-    for start in range(0, len(photos), _PHOTOS_PER_READER):
-        yield photos.take(slice(start, start + _PHOTOS_PER_READER))
 
 
 @dataclasses.dataclass(eq=False)
@@ -121,14 +114,19 @@ class _Hash(beam.DoFn):
 
 
 def digest(photo_id: str, uri: str, offset: int, length: int) -> bytes | Reject:
-    """The hash of an image's bytes, or why there is none.
-
-    A JPEG's metadata does not count: shards have the images without.
-    """
+    """The hash of an image's bytes, or why there is none."""
     try:
         data = files.read_photo(uri, offset, length)
     except PhotoError as error:
         return Reject(photo_id, "write", error.reason, error.detail)
+    return content_hash(data)
+
+
+def content_hash(data: bytes) -> bytes:
+    """16 bytes that tell one image file from another.
+
+    A JPEG's metadata does not count: shards have the images without.
+    """
     data = images.without_metadata(data) or data
     return hashlib.blake2b(data, digest_size=_DIGEST_BYTES).digest()
 

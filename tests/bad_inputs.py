@@ -196,7 +196,10 @@ def make_manifest(directory: pathlib.Path) -> tuple[pathlib.Path, Truth]:
     # All copies of a content but one.
     copies = [f"copy_{i}" for i in range(4)]
     for photo_id in copies:
-        add(photo_id, encode(picture(202)), None)
+        # As photo services hand them out: one picture, other metadata.
+        exif = Image.Exif()
+        exif[ExifTags.Base.Software] = photo_id
+        add(photo_id, encode(picture(202), exif=exif), None)
     kept = min(copies, key=splits.hash64)
     truth += [(c, Reason.DUPLICATE_CONTENT) for c in copies if c != kept]
     path = directory / "bad.csv"
