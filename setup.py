@@ -36,6 +36,7 @@ _WORKER = [
 ]
 
 _TRAIN = [
+    "h5py>=3.11",  # files of Keras weights; Keras has it
     "keras>=3.15,<3.16",
     "tensorboard>=2.21,<2.22",  # TensorFlow needs it, but does not install it
     "tensorflow>=2.21,<2.22",
@@ -73,10 +74,13 @@ _TEST = [
     *_GCP,
     *_HEIC,
     "hypothesis>=6.100",
+    "kubernetes-validate>=1.31",  # Kubernetes' own schemas, offline
     "packaging>=24",
     "playwright>=1.50",  # pages in the Chromium that the system has
     "psutil>=6",  # memory of the benchmarks' processes
     "pytest>=8.2",
+    "pytest-xdist>=3.6",  # tests on all cores
+    "pyyaml>=6",
     "ruff>=0.17,<0.18",
     "setuptools>=77",
 ]

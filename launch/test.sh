@@ -12,4 +12,4 @@ launch/setup_env.sh
 venv=$(realpath "${PLANET_VENV:-.venv}")
 # Programs that the tests start find the same Python.
 export PATH="$venv/bin:$PATH"
-exec python -m pytest -m "not slow" "$@"
+exec python -m pytest -n auto --dist=loadfile -m "not slow" "$@"

@@ -10,7 +10,7 @@ may be nearer than any classifier.
 import numpy as np
 import tensorflow as tf
 
-from planet_tf import input_pipeline, metrics
+from planet_tf import decoding, input_pipeline, metrics
 from planet_tf.partition import Partition
 
 THUMBNAIL = 16  # pixels of a side
@@ -55,7 +55,7 @@ def thumbnails(
     """
 
     def example(record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        photo = input_pipeline.parse(record, ("image", "lat", "lng"))
+        photo = decoding.parse(record, ("image", "lat", "lng"))
         pixels = tf.io.decode_jpeg(photo["image"], channels=3)
         small = tf.image.resize(pixels, (THUMBNAIL, THUMBNAIL), method="area")
         return small, tf.stack([photo["lat"], photo["lng"]])

@@ -103,10 +103,9 @@ def check(config: CheckTpuConfig) -> dict[str, Any]:
 
 def replica_step(config: CheckTpuConfig, photos: int) -> Step:
     """One replica's step over so many photos, as planet_tf.train makes it."""
-    import keras
     import tensorflow as tf
 
-    from planet_tf import training
+    from planet_tf import steps, training
 
     options = TrainConfig(
         shards="",
@@ -121,10 +120,13 @@ def replica_step(config: CheckTpuConfig, photos: int) -> Step:
     strategy = tf.distribute.OneDeviceStrategy("/cpu:0")
     with strategy.scope():
         model = training.build_model(options, config.classes)
-        optimizer = keras.optimizers.Adagrad(training.RateSchedule(options))
-        optimizer.build(model.trainable_variables)
-    step = training.make_train_step(strategy, model, optimizer, options)
-    compiled = tf.function(lambda x, y: step(x, y), jit_compile=True)
+        optimizer = steps.Adagrad(model.trainable_variables)
+    step = steps.replica_step(model, optimizer, options)
+
+    def of_batch(image: tf.Tensor, label: tf.Tensor) -> tuple:
+        return strategy.run(step, args=({"image": image, "label": label},))
+
+    compiled = tf.function(of_batch, jit_compile=True)
     size = config.image_size
     lower = compiled.experimental_get_compiler_ir(
         tf.TensorSpec((photos, size, size, 3), tf.float32),

@@ -44,6 +44,17 @@ class TrainConfig:
         help="what layers compute in; float64 is for checks",
         choices=PRECISIONS,
     )
+    dropout: float = option(
+        0.0,
+        help="share of the penultimate layer left out at a step",
+        low=0,
+        high=0.9,
+    )
+    init_from: str = option(
+        "",
+        help="what to start from instead of random weights: a model directory,"
+        " of another partition too, or a file of Keras InceptionV3 weights",
+    )
     # --- optimisation
     batch_size: int = option(32, help="photos a step, all replicas", low=1)
     steps: int = option(1_000_000, help="steps of the whole run", low=1)
@@ -57,6 +68,15 @@ class TrainConfig:
         "constant",
         help="the rate after the warm-up: constant, or falling to 0 at --steps",
         choices=SCHEDULES,
+    )
+    clip_norm: float = option(
+        0.0, help="largest norm of all gradients together; 0: any", low=0
+    )
+    soft_labels_km: float = option(
+        0.0,
+        help="scale on which cells near a photo share its label; 0: the"
+        " photo's own cell alone, as in the paper",
+        low=0,
     )
     # --- augmentation
     min_crop_area: float = option(
@@ -78,7 +98,10 @@ class TrainConfig:
         low=1,
     )
     shuffle_buffer: int = option(
-        16_384, help="records a worker holds in memory to shuffle", low=1
+        16_384,
+        help="records of all lanes held in memory to shuffle: half of them are"
+        " given out, shuffled together, while the next half is read",
+        low=1,
     )
     strategy: str = option(
         "auto",
@@ -87,13 +110,42 @@ class TrainConfig:
         choices=STRATEGIES,
     )
     tpu: str = option("", help="name or address of the TPU for --strategy=tpu")
-    validate_every: int = option(
-        5_000, help="steps between validations and checkpoints", low=1
+    startup_timeout: float = option(
+        300.0, help="seconds that a worker waits for its peers", low=1
     )
+    cache_dir: str = option(
+        "",
+        help="directory of a fast local disk, or /dev/shm, to which record"
+        " files are copied when they are first read, as far as they fit",
+    )
+    steps_per_loop: int = option(
+        1, help="most steps in one call of the device; for TPUs 100", low=1
+    )
+    validate_every: int = option(5_000, help="steps between validations", low=1)
+    validation_photos: int = option(
+        20_000, help="most photos of a validation; 0: all", low=0
+    )
+    checkpoint_every: int = option(
+        1_000, help="steps between checkpoints", low=1
+    )
+    keep_checkpoints: int = option(3, help="newest checkpoints kept", low=1)
     log_every: int = option(
         100, help="steps between lines of progress and scalars", low=1
     )
-    keep_checkpoints: int = option(3, help="newest checkpoints kept", low=1)
+    example_photos: int = option(
+        4,
+        help="validation photos that TensorBoard shows with maps of their"
+        " answers; 0: none",
+        low=0,
+    )
+    profile_step: int = option(
+        0,
+        help="step from which ten are profiled for TensorBoard; 0: none; to"
+        " see it install tensorboard-plugin-profile",
+    )
+    dry_run: bool = option(
+        False, help="say what would be trained and what it takes, then end"
+    )
 
     def __post_init__(self):
         if self.batch_size % self.lanes:
@@ -141,19 +193,3 @@ class PredictConfig:
     out: str = option(".", help="directory for the maps")
     top: int = option(5, help="answers for each photo", low=1, high=100)
     maps: bool = option(True, help="draw a PNG of the distribution")
-
-
-@dataclasses.dataclass(frozen=True)
-class LaunchConfig:
-    """Options of `planet_tf.local_workers`."""
-
-    workers: int = option(2, help="worker processes on this machine", low=1)
-    base_port: int = option(
-        0, help="first of the workers' ports; 0 for any free ones", low=0
-    )
-    log_dir: str = option(
-        "", help="directory of the workers' logs; default: MODEL_DIR/logs"
-    )
-    grace_seconds: float = option(
-        15.0, help="between asking a worker to end and ending it", low=0
-    )

@@ -14,6 +14,7 @@ from PIL import Image
 
 from planet_tf import (
     baselines,
+    decoding,
     export,
     input_pipeline,
     maps,
@@ -135,7 +136,7 @@ def _batches(
         tf.data.TFRecordDataset(
             [path for path, _ in shards.split(config.split)]
         )
-        .map(lambda record: input_pipeline.parse(record, names))
+        .map(lambda record: decoding.parse(record, names))
         .batch(config.batch_size)
         .prefetch(2)
         .as_numpy_iterator()

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from planet_tf import input_pipeline, metrics, model_dir
+from planet_tf import decoding, metrics, model_dir
 from planet_tf import partition as partition_lib
 
 _JPEG_MAGIC = b"\xff\xd8\xff"
@@ -49,7 +49,7 @@ class PhotoGeolocator(tf.Module):
         valid = tf.strings.substr(image_bytes, 0, 3) == _JPEG_MAGIC
         jpegs = tf.where(valid, image_bytes, self.grey)
         images = tf.map_fn(
-            lambda jpeg: input_pipeline.evaluation_image(jpeg, self.image_size),
+            lambda jpeg: decoding.evaluation_image(jpeg, self.image_size),
             jpegs,
             fn_output_signature=tf.float32,
         )

@@ -2,25 +2,27 @@
 
 What a training step sees is a function of the shards, the options and the
 step alone, so that a run can stop anywhere and go on exactly, on another
-number of machines too. An epoch's records, files in random order, are dealt
-to *lanes*, each a stream of its own; every step takes the same number of
-records from each lane, and each replica serves some lanes. A worker thus
-reads only its own part of the files.
+number of machines too. An epoch's records are dealt to *lanes* (see
+lanes.py), which are shuffled in *windows* (see windows.py); every step takes
+the same number of records from each lane, and each replica serves some lanes.
+A worker thus reads only its own part of the files.
+
+All of it is TensorFlow's own operations, since the machines that feed a TPU run
+no Python.
 """
 
 import dataclasses
 import json
 import os
-from collections.abc import Sequence
 
-import numpy as np
 import tensorflow as tf
 
-from planet_tf import images, records
+from planet_tf import file_cache, lanes, records, windows
 from planet_tf import partition as partition_lib
 from planet_tf.config import TrainConfig
+from planet_tf.decoding import evaluation_image, parse, training_image
 
-FILES_AT_ONCE = 4  # that a lane mixes while it reads
+_EVALUATED_FILES = 8  # read at a time
 
 
 class ShardsError(ValueError):
@@ -101,30 +103,6 @@ def open_shards(directory: str) -> Shards:
     )
 
 
-def deal_epoch(
-    files: Sequence[tuple[str, int]], *, lanes: int, seed: int, epoch: int
-) -> list[list[tuple[str, int, int]]]:
-    """Which records of an epoch each lane reads: (path, first, how many).
-
-    The files are put in an order drawn for the epoch and cut into `lanes`
-    runs of records whose lengths differ by one at most.
-    """
-    order = np.random.default_rng([seed, epoch]).permutation(len(files))
-    files = [files[i] for i in order]
-    ends = np.cumsum([n for _, n in files])
-    bounds = [int(ends[-1]) * lane // lanes for lane in range(lanes + 1)]
-    dealt = []
-    for low, high in zip(bounds[:-1], bounds[1:], strict=True):
-        lane = []
-        for (path, n), end in zip(files, ends.tolist(), strict=True):
-            start = end - n
-            first, last = max(low, start), min(high, end)
-            if first < last:
-                lane.append((path, first - start, last - first))
-        dealt.append(lane)
-    return dealt
-
-
 def steps_per_epoch(shards: Shards, config: TrainConfig) -> int:
     """Whole batches in an epoch; ShardsError if there is none."""
     photos = shards.count("train")
@@ -141,69 +119,66 @@ def training_batches(
     shards: Shards,
     config: TrainConfig,
     *,
-    epoch: int,
     first_step: int,
     context: tf.distribute.InputContext,
 ) -> tf.data.Dataset:
-    """One worker's batches of an epoch, one a replica, from a step on.
+    """One worker's batches from a step to the last, one a replica and step.
 
     Returns:
-      A dataset of images (b, size, size, 3) float32 in [-1, 1] and labels
-      (b,) int64, with b the batch of one replica.
+      A dataset of image (b, size, size, 3) float32 in [-1, 1], label (b,)
+      int64, latlng (b, 2) float32, with b the batch of one replica.
     """
-    steps = steps_per_epoch(shards, config)
-    per_lane = config.batch_size // config.lanes  # records a step
-    workers = context.num_input_pipelines
-    mine = config.lanes // workers
-    dealt = deal_epoch(
-        shards.split("train"),
-        lanes=config.lanes,
-        seed=config.seed,
-        epoch=epoch,
-    )
-
-    def lane_records(lane: int) -> tf.data.Dataset:
-        paths, first, many = zip(*dealt[lane], strict=True)
-        found = tf.data.Dataset.from_tensor_slices(
-            (list(paths), np.int64(first), np.int64(many))
-        ).interleave(
-            lambda path, start, n: (
-                tf.data.TFRecordDataset(path).skip(start).take(n)
-            ),
-            cycle_length=FILES_AT_ONCE,
-        )
-        found = found.shuffle(
-            max(1, config.shuffle_buffer // mine),
-            seed=config.seed + 7919 * epoch + lane,
-        )
-        lane_key = tf.constant(lane << 40, tf.int64)
-        found = found.enumerate().map(lambda i, r: (i + lane_key, r))
-        return found.skip(first_step * per_lane).take(
-            (steps - first_step) * per_lane
-        )
-
+    steps_per_epoch(shards, config)  # refuses too few photos
+    mine = config.lanes // context.num_input_pipelines
     first_lane = context.input_pipeline_id * mine
-    streams = [lane_records(first_lane + i) for i in range(mine)]
-    choice = tf.data.Dataset.range(mine).repeat()
-    choice = choice.flat_map(
-        lambda lane: tf.data.Dataset.from_tensors(lane).repeat(per_lane)
-    )
-    dataset = tf.data.Dataset.choose_from_datasets(streams, choice)
-    epoch_key = np.int64(config.seed + 1_000_003 * epoch)
+    my_lanes = range(first_lane, first_lane + mine)
+    read = _windows(shards, config, my_lanes, first_step).read
 
-    def example(key: tf.Tensor, record: tf.Tensor) -> tuple:
-        photo = parse(record, ("image", "label"))
-        image = training_image(
-            photo["image"], config, seed=tf.stack([epoch_key, key])
-        )
-        return image, photo["label"]
+    def example(key: tf.Tensor, record: tf.Tensor) -> dict[str, tf.Tensor]:
+        photo = parse(record, ("image", "label", "lat", "lng"))
+        return {
+            "image": training_image(
+                photo["image"],
+                config,
+                windows.augmentation_seed(config, key),
+                shards.image_size,
+            ),
+            "label": photo["label"],
+            "latlng": tf.stack([photo["lat"], photo["lng"]]),
+        }
 
-    batch = config.batch_size // context.num_replicas_in_sync
+    replicas = context.num_replicas_in_sync
+    own = replicas // context.num_input_pipelines
     return (
-        dataset.map(example, num_parallel_calls=tf.data.AUTOTUNE)
-        .batch(batch, drop_remainder=True)
-        .prefetch(tf.data.AUTOTUNE)
+        tf.data.Dataset.range(first_lane, first_lane + mine)
+        .interleave(
+            lambda lane: read(lane, first_step),
+            cycle_length=mine,
+            num_parallel_calls=mine,
+            deterministic=True,
+        )
+        .unbatch()
+        .map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        .batch(config.batch_size // replicas, drop_remainder=True)
+        .take((config.steps - first_step) * own)
+        .prefetch(max(2, own))
     )
+
+
+def _windows(
+    shards: Shards, config: TrainConfig, my_lanes: range, first_step: int
+) -> windows.Windows:
+    """The windows of the training photos; starts to fill the cache."""
+    paths, photos = zip(*shards.split("train"), strict=True)
+    path = tf.constant(paths).__getitem__
+    photos = tf.constant(photos, tf.int64)
+    if config.cache_dir:
+        cache = file_cache.FileCache(config.cache_dir, shards.fingerprint)
+        path = cache.opener(paths)
+    found = windows.Windows(config, photos, path)
+    if config.cache_dir:
+        cache.fill(paths[file] for file in found.files(my_lanes, first_step))
+    return found
 
 
 def evaluation_batches(
@@ -213,16 +188,25 @@ def evaluation_batches(
     image_size: int,
     batch_size: int,
     context: tf.distribute.InputContext,
+    photos: int = 0,
 ) -> tf.data.Dataset:
     """One worker's batches of a split; over all workers every photo once.
 
     All batches are whole and all replicas have as many of them: what is
     missing is filled with blank images of weight 0.
 
+    Args:
+      shards: where the photos are.
+      split: which of them.
+      image_size: side of the images.
+      batch_size: of a replica.
+      context: which worker this is.
+      photos: take so many at most, the first ones of each file, as many as its
+        share; the same for any number of workers. 0: all.
+
     Returns:
       A dataset of image, label, latlng (b, 2), weight.
     """
-    paths = [path for path, _ in shards.split(split)]
     blank = {
         "image": tf.zeros((image_size, image_size, 3)),
         "label": tf.zeros((), tf.int64),
@@ -233,98 +217,38 @@ def evaluation_batches(
     def example(record: tf.Tensor) -> dict[str, tf.Tensor]:
         photo = parse(record, ("image", "label", "lat", "lng"))
         return {
-            "image": evaluation_image(photo["image"], image_size),
+            "image": evaluation_image(
+                photo["image"], image_size, shards.image_size
+            ),
             "label": photo["label"],
             "latlng": tf.stack([photo["lat"], photo["lng"]]),
             "weight": tf.ones(()),
         }
 
-    workers = context.num_input_pipelines
+    workers, worker = context.num_input_pipelines, context.input_pipeline_id
+    paths, counts = zip(*shards.split(split), strict=True)
+    total = shards.count(split)
+    chosen = min(photos or total, total)
+    runs = lanes.cut(
+        lanes.first_of_each(tf.constant(counts, tf.int64), chosen),
+        chosen * worker // workers,
+        chosen * (worker + 1) // workers,
+    )
     together = batch_size * (context.num_replicas_in_sync // workers)
-    per_worker = -(-shards.count(split) // workers)
-    whole = -(-per_worker // together) * together
+    whole = -(-chosen // (workers * together)) * together
     return (
-        tf.data.TFRecordDataset(paths)
-        .shard(workers, context.input_pipeline_id)
+        tf.data.Dataset.from_tensor_slices(tuple(runs))
+        .interleave(
+            lambda file, first, count: lanes.run_records(
+                tf.constant(paths)[file], first, count
+            ),
+            cycle_length=_EVALUATED_FILES,
+            num_parallel_calls=_EVALUATED_FILES,
+            deterministic=True,
+        )
         .map(example, num_parallel_calls=tf.data.AUTOTUNE)
         .concatenate(tf.data.Dataset.from_tensors(blank).repeat())
         .take(whole)
         .batch(batch_size, drop_remainder=True)
         .prefetch(tf.data.AUTOTUNE)
     )
-
-
-def parse(record: tf.Tensor, names: Sequence[str]) -> dict[str, tf.Tensor]:
-    """Some features of a serialised photo record."""
-    spec = records.photo_spec()
-    features = {
-        name: tf.io.FixedLenFeature((), tf.as_dtype(spec[name]))
-        for name in names
-    }
-    return tf.io.parse_single_example(record, features)
-
-
-def evaluation_image(jpeg: tf.Tensor, size: int) -> tf.Tensor:
-    """The middle square of a JPEG, (size, size, 3) float32 in [-1, 1]."""
-    shape = _safe_shape(jpeg)
-    side = tf.minimum(shape[0], shape[1])
-    corner = (shape[:2] - side) // 2
-    return _window_image(jpeg, tf.concat([corner, [side, side]], 0), size)
-
-
-def training_image(
-    jpeg: tf.Tensor, config: TrainConfig, seed: tf.Tensor
-) -> tf.Tensor:
-    """A random view of a JPEG, a function of the seed (2,) int64.
-
-    A crop of random area and aspect, scaled to a square; by option turned
-    by quarters; brightness and contrast.
-    """
-    seeds = tf.random.split(seed, 4)
-    begin, window, _ = tf.image.stateless_sample_distorted_bounding_box(
-        _safe_shape(jpeg),
-        tf.constant([[[0.0, 0.0, 1.0, 1.0]]]),
-        seed=seeds[0],
-        min_object_covered=0.0,
-        aspect_ratio_range=(0.8, 1.25),
-        area_range=(config.min_crop_area, 1.0),
-    )
-    crop = tf.concat([begin[:2], window[:2]], 0)
-    image = _window_image(jpeg, crop, config.image_size)
-    if config.rotate:
-        turns = tf.random.stateless_uniform((), seeds[1], 0, 4, tf.int32)
-        image = tf.image.rot90(image, turns)
-    if config.color_jitter:
-        image = _jitter_color(image, config.color_jitter, seeds[2:])
-    return tf.ensure_shape(image, (config.image_size, config.image_size, 3))
-
-
-def _jitter_color(
-    image: tf.Tensor, strength: float, seeds: tf.Tensor
-) -> tf.Tensor:
-    """Scales contrast by e**+-strength and shifts brightness by as much."""
-    low, high = -strength, strength
-    contrast = tf.exp(tf.random.stateless_uniform((), seeds[0], low, high))
-    shift = tf.random.stateless_uniform((), seeds[1], low, high)
-    mean = tf.reduce_mean(image, (0, 1))
-    return tf.clip_by_value((image - mean) * contrast + mean + shift, -1, 1)
-
-
-def _safe_shape(jpeg: tf.Tensor) -> tf.Tensor:
-    """Height, width, channels of a JPEG, refusing decompression bombs."""
-    shape = tf.io.extract_jpeg_shape(jpeg)
-    pixels = tf.cast(shape[0], tf.int64) * tf.cast(shape[1], tf.int64)
-    check = tf.debugging.assert_less_equal(
-        pixels,
-        tf.constant(images.Limits().max_pixels, tf.int64),
-        message="a photo has too many pixels",
-    )
-    with tf.control_dependencies([check]):
-        return tf.identity(shape)
-
-
-def _window_image(jpeg: tf.Tensor, window: tf.Tensor, size: int) -> tf.Tensor:
-    """A window (top, left, height, width), scaled to a square in [-1, 1]."""
-    pixels = tf.io.decode_and_crop_jpeg(jpeg, window, channels=3)
-    image = tf.image.resize(pixels, (size, size), antialias=False)
-    return tf.ensure_shape(image / 127.5 - 1.0, (size, size, 3))

@@ -13,13 +13,16 @@ are) and of the shards (what it was trained on).
 """
 
 import dataclasses
+import hashlib
 import importlib.metadata
 import json
 import os
+import pathlib
 from typing import Any
 
 import tensorflow as tf
 
+import planet_tf
 from planet_tf import partition as partition_lib
 from planet_tf.config import TrainConfig
 from planet_tf.input_pipeline import Shards
@@ -27,15 +30,26 @@ from planet_tf.input_pipeline import Shards
 CONFIG, PARTITION = "config.json", "partition.json"
 CHECKPOINTS, EVENTS, EXPORT = "checkpoints", "events", "export"
 
-# Options that may differ when a run goes on; all others shape its result.
-_FREE = {
+# Options of one machine: where things are there, and how long it waits.
+_OF_A_MACHINE = {
     "shards",
     "model_dir",
     "strategy",
     "tpu",
+    "startup_timeout",
+    "cache_dir",
+}
+# Options that may differ when a run goes on; all others shape its result.
+FREE = _OF_A_MACHINE | {
+    "steps_per_loop",
     "validate_every",
-    "log_every",
+    "validation_photos",
+    "checkpoint_every",
     "keep_checkpoints",
+    "log_every",
+    "example_photos",
+    "profile_step",
+    "dry_run",
 }
 
 
@@ -52,36 +66,47 @@ def claim(config: TrainConfig, shards: Shards, *, write: bool) -> None:
       write: whether this process is the one that writes.
 
     Raises:
-      ModelDirError: the directory has a run of other options or shards.
+      ModelDirError: the directory has a run of other options or shards, or
+        cannot be written to.
     """
-    if tf.io.gfile.exists(os.path.join(config.model_dir, CONFIG)):
-        _check_same(config, shards, read_config(config.model_dir))
-        return
-    if not write:
-        return
-    tf.io.gfile.makedirs(config.model_dir)
-    with tf.io.gfile.GFile(
-        os.path.join(config.model_dir, PARTITION), "w"
-    ) as file:
-        partition_lib.dump(shards.partition, file)
-    facts = {
-        "options": dataclasses.asdict(config),
-        "partition_fingerprint": shards.partition.fingerprint,
-        "shards_fingerprint": shards.fingerprint,
-        "photo_size": shards.image_size,
-        "versions": {
-            name: importlib.metadata.version(name)
-            for name in ("tensorflow", "keras", "numpy")
-        },
-    }
     path = os.path.join(config.model_dir, CONFIG)
-    with tf.io.gfile.GFile(path + ".incomplete", "w") as file:
-        file.write(json.dumps(facts, indent=1) + "\n")
-    tf.io.gfile.rename(path + ".incomplete", path, overwrite=True)
+    try:
+        if tf.io.gfile.exists(path):
+            before = read_config(config.model_dir)
+            _check_same(config, shards, before)
+            if write and before["options"]["steps"] != config.steps:
+                _write_config(path, config, shards)
+        elif write:
+            tf.io.gfile.makedirs(config.model_dir)
+            target = os.path.join(config.model_dir, PARTITION)
+            with tf.io.gfile.GFile(target, "w") as file:
+                partition_lib.dump(shards.partition, file)
+            _write_config(path, config, shards)
+    except tf.errors.OpError as error:
+        raise ModelDirError(
+            f"--model_dir={config.model_dir} cannot be used as a directory to"
+            f" write to: {error.message}"
+        ) from error
+
+
+def facts(config: TrainConfig, shards: Shards) -> dict[str, str]:
+    """What all workers of a run must have in common."""
+    versions = _versions()
+    found = {
+        "code": f"planet_tf {planet_tf.__version__} {_code_digest()}",
+        "tensorflow": versions["tensorflow"],
+        "keras": versions["keras"],
+        "shards": shards.fingerprint,
+        "partition": shards.partition.fingerprint,
+    }
+    for name, value in dataclasses.asdict(config).items():
+        if name not in _OF_A_MACHINE:
+            found[f"--{name}"] = str(value)
+    return found
 
 
 def read_config(directory: str) -> dict[str, Any]:
-    """What config.json says; ModelDirError if there is none."""
+    """What config.json says; ModelDirError if there is no whole one."""
     path = os.path.join(directory, CONFIG)
     if not tf.io.gfile.exists(path):
         raise ModelDirError(
@@ -89,7 +114,14 @@ def read_config(directory: str) -> dict[str, Any]:
             " python -m planet_tf.train"
         )
     with tf.io.gfile.GFile(path) as file:
-        return json.load(file)
+        text = file.read()
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise ModelDirError(
+            f"{path} is damaged ({error}): put back a copy, or use another"
+            " --model_dir"
+        ) from error
 
 
 def read_partition(directory: str) -> partition_lib.Partition:
@@ -122,6 +154,9 @@ def read_scalars(directory: str) -> dict[str, tuple[list[int], list[float]]]:
     curves = {}
     for run, tags in events.Runs().items():
         for tag in tags["tensors"]:
+            plugin = events.SummaryMetadata(run, tag).plugin_data.plugin_name
+            if plugin != "scalars":
+                continue
             points = {
                 event.step: float(tf.make_ndarray(event.tensor_proto))
                 for event in events.Tensors(run, tag)
@@ -158,8 +193,39 @@ def _check_same(
         )
     before = facts["options"]
     for name, value in dataclasses.asdict(config).items():
-        if name not in _FREE and before.get(name) != value:
-            raise ModelDirError(
-                f"{place} was started with --{name}={before.get(name)}, this"
-                f" run has {value}: use the same, or another --model_dir"
-            )
+        old = before.get(name)
+        if name in FREE or old == value:
+            continue
+        if name == "steps" and config.schedule == "constant" and value > old:
+            continue  # a step does not depend on how many there will be
+        raise ModelDirError(
+            f"{place} was started with --{name}={old}, this run has {value}:"
+            " use the same, or another --model_dir"
+        )
+
+
+def _write_config(path: str, config: TrainConfig, shards: Shards) -> None:
+    facts = {
+        "options": dataclasses.asdict(config),
+        "partition_fingerprint": shards.partition.fingerprint,
+        "shards_fingerprint": shards.fingerprint,
+        "photo_size": shards.image_size,
+        "versions": _versions(),
+    }
+    with tf.io.gfile.GFile(path + ".incomplete", "w") as file:
+        file.write(json.dumps(facts, indent=1) + "\n")
+    tf.io.gfile.rename(path + ".incomplete", path, overwrite=True)
+
+
+def _versions() -> dict[str, str]:
+    names = ("tensorflow", "keras", "numpy")
+    found = {name: importlib.metadata.version(name) for name in names}
+    return {"planet_tf": planet_tf.__version__} | found
+
+
+def _code_digest() -> str:
+    """Of the sources of this package, as far as they are Python's."""
+    digest = hashlib.sha256()
+    for path in sorted(pathlib.Path(__file__).parent.glob("*.py")):
+        digest.update(f"{path.name}\n".encode() + path.read_bytes())
+    return "sha256:" + digest.hexdigest()

@@ -1,16 +1,19 @@
-"""What a training run says of itself: to people and to TensorBoard."""
+"""What a training run says of itself: lines for people.
 
-import os
+What TensorBoard shows of it is in events.py.
+"""
+
+import contextlib
 import sys
 import time
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
 
 import keras
 import numpy as np
-import tensorflow as tf
 
-from planet_tf import input_pipeline, metrics, model_dir
+from planet_tf import events, metrics
 from planet_tf.config import TrainConfig
+from planet_tf.input_pipeline import Shards
 
 
 class TrainingError(RuntimeError):
@@ -18,94 +21,135 @@ class TrainingError(RuntimeError):
 
 
 class Log:
-    """A run's progress: lines for people, scalars for TensorBoard."""
+    """A run's progress: lines for people, and events for TensorBoard.
 
-    def __init__(self, config: TrainConfig, *, write: bool, epoch_steps: int):
+    The loop calls `before_steps` before each call of the device, `training`
+    every `log_every` steps, and does all that is not training (validation,
+    checkpoints) within `aside`, whose time does not count as training's.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        shards: Shards,
+        *,
+        write: bool,
+        epoch_steps: int,
+    ):
         self.config = config
+        self.shards = shards
         self.epoch_steps = epoch_steps
-        self.pending: list[Any] = []
-        self.writers = {}
-        for name in ("train", "validation") if write else ():
-            path = os.path.join(config.model_dir, model_dir.EVENTS, name)
-            self.writers[name] = tf.summary.create_file_writer(path)
+        self.events = events.Events(config, shards, self.say) if write else None
+        self.median = ""  # of the last validation, in words
 
     def start(
         self,
         step: int,
-        shards: input_pipeline.Shards,
         replicas: int,
         model: keras.Model,
+        notes: Sequence[str] = (),
     ) -> None:
         """Says what is about to run."""
         self.say(
-            f"{shards.count('train'):,} photos, {self.epoch_steps:,} steps an"
-            f" epoch; {shards.partition.num_classes:,} classes;"
+            f"{self.shards.count('train'):,} photos, {self.epoch_steps:,} steps"
+            f" an epoch; {self.shards.partition.num_classes:,} classes;"
             f" {model.count_params():,} parameters; {replicas} replica(s) of"
             f" {self.config.batch_size // replicas} photos a step"
         )
+        for note in notes:
+            self.say(note)
         if step:
             self.say(f"going on from step {step:,}")
-        self.begun = time.monotonic()
-        self.begun_step = step
-        self.last, self.last_step = self.begun, step
+        if self.events:
+            self.events.start(step)
+        self.first_step = step
+        self._begin(step)
 
-    def add(self, figures: list[tf.Tensor]) -> None:
-        """Notes a step's loss and accuracy."""
-        self.pending.append(figures)
+    def before_steps(self, step: int) -> None:
+        """Notes that the device is about to be called after `step` steps."""
+        if step > self.first_step == self.begun_step:
+            # The first call compiles, which says nothing of the others.
+            self._begin(step)
+        if self.events:
+            with self.aside():  # a profile takes a while to be written
+                self.events.before_steps(step)
+
+    @contextlib.contextmanager
+    def aside(self) -> Iterator[None]:
+        """What takes place here is not training: its time is left out."""
+        begun = time.monotonic()
+        yield
+        self.paused += time.monotonic() - begun
 
     def training(
-        self, step: int, optimizer: keras.optimizers.Optimizer
+        self,
+        step: int,
+        losses: np.ndarray,
+        accuracies: np.ndarray,
+        rate: float,
     ) -> None:
-        """A line and scalars for the steps since the last one."""
-        values = np.array([[x.numpy() for x in row] for row in self.pending])
-        self.pending = []
-        loss, accuracy = values.mean(axis=0).tolist()
-        if not np.isfinite(loss):
-            raise TrainingError(
-                f"the loss is {loss} at step {step}: lower --learning_rate or"
-                " add --warmup_steps"
-            )
+        """A line and scalars for the steps since the last one.
+
+        Args:
+          step: steps done.
+          losses: (n,) of the steps since the last call.
+          accuracies: (n,), alike.
+          rate: the learning rate of the last step.
+
+        Raises:
+          TrainingError: the loss is not a finite number.
+        """
+        self._check_finite(step, losses)
         now = time.monotonic()
-        speed = (step - self.last_step) / (now - self.last)
-        overall = (step - self.begun_step) / (now - self.begun)
-        self.last, self.last_step = now, step
-        left = (self.config.steps - step) / overall
-        images = speed * self.config.batch_size
+        steps, seconds = step - self.last_step, now - self.last - self.paused
+        images = steps * self.config.batch_size / max(seconds, 1e-9)
+        pace = (now - self.begun) / max(1, step - self.begun_step)
+        self.last, self.last_step, self.paused = now, step, 0.0
+        found = {
+            "loss": float(np.mean(losses)),
+            "accuracy": float(np.mean(accuracies)),
+            "learning_rate": rate,
+            "images_per_second": images,
+        }
         self.say(
             f"step {step:,}/{self.config.steps:,}"
             f"  epoch {step / self.epoch_steps:.2f}"
-            f"  loss {loss:.3f}  accuracy {accuracy:.3f}"
-            f"  {images:.0f} images/s  {_clock(left)} left"
+            f"  {_figure(images)} images/s"
+            f"  {_clock((self.config.steps - step) * pace)} left"
+            f"  loss {found['loss']:.3f}"
+            f"  accuracy {found['accuracy']:.3f}{self.median}"
         )
-        rate = float(optimizer.learning_rate.numpy())
-        self._write(
-            "train",
-            step,
-            {
-                "loss": loss,
-                "accuracy": accuracy,
-                "learning_rate": rate,
-                "images_per_second": images,
-            },
-        )
+        if self.events:
+            self.events.training(step, found)
 
-    def validation(self, step: int, figures: dict[str, float]) -> None:
-        """A line and scalars for a validation."""
+    def validation(
+        self,
+        step: int,
+        figures: Mapping[str, float],
+        errors_km: np.ndarray,
+        model: keras.Model,
+    ) -> None:
+        """A line, scalars and pictures for a validation.
+
+        Args:
+          step: steps done.
+          figures: of metrics.summary, and `loss` and `accuracy`.
+          errors_km: (n, k) of the k likeliest cells of n photos.
+          model: to ask about the example photos.
+        """
         within = " ".join(
             f"{km}km {figures[f'top1_within_{km}km']:.1%}"
             for km in metrics.RADII_KM
         )
+        median = f"{figures['median_km']:,.0f} km"
         self.say(
             f"validation  loss {figures['loss']:.3f}"
             f"  accuracy {figures['accuracy']:.3f}"
-            f"  median {figures['median_km']:.0f} km  within {within}"
+            f"  median {median}  within {within}"
         )
-        # TensorBoard groups curves by what stands before a slash.
-        tags = {k.replace("_within", "/within"): v for k, v in figures.items()}
-        self._write("validation", step, tags)
-        self.last = time.monotonic()  # validation does not slow training
-        for writer in self.writers.values():
-            writer.flush()
+        self.median = f"  validation at {step:,}: median {median}"
+        if self.events:
+            self.events.validation(step, figures, errors_km, model)
 
     def say(self, text: str) -> None:
         """One line to the log of this process."""
@@ -113,14 +157,28 @@ class Log:
 
     def close(self) -> None:
         """Ends the event files."""
-        for writer in self.writers.values():
-            writer.close()
+        if self.events:
+            self.events.close()
 
-    def _write(self, name: str, step: int, figures: dict[str, float]) -> None:
-        if name in self.writers:
-            with self.writers[name].as_default(step):
-                for key, value in figures.items():
-                    tf.summary.scalar(key, value)
+    def _begin(self, step: int) -> None:
+        """Counts time and steps from here."""
+        self.begun = self.last = time.monotonic()
+        self.begun_step = self.last_step = step
+        self.paused = 0.0
+
+    def _check_finite(self, step: int, losses: np.ndarray) -> None:
+        wrong = np.flatnonzero(~np.isfinite(losses))
+        if len(wrong):
+            first = step - len(losses) + int(wrong[0]) + 1
+            raise TrainingError(
+                f"the loss is {losses[wrong[0]]} at step {first}: lower"
+                " --learning_rate, or add --warmup_steps or --clip_norm; the"
+                " last checkpoint is from before"
+            )
+
+
+def _figure(number: float) -> str:
+    return f"{number:,.0f}" if number >= 10 else f"{number:.2g}"
 
 
 def _clock(seconds: float) -> str:

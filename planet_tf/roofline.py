@@ -84,9 +84,28 @@ def estimate(
     )
 
 
-def all_reduce_seconds(size: float, cores: int, link_speed: float) -> float:
-    """A ring's time: each core sends 2 (n - 1) / n of the bytes on one link."""
-    return 2 * (cores - 1) / cores * size / link_speed
+def all_reduce_bytes(size: float, replicas: int) -> float:
+    """What each replica of a ring sends to sum `size` bytes over all.
+
+    In n - 1 steps each sends an n-th of them, by which sums go round, and in
+    n - 1 more steps the results do.
+    """
+    return 2 * (replicas - 1) / replicas * size
+
+
+def all_reduce_seconds(
+    size: float, replicas: int, link_speed: float, latency: float = 0.0
+) -> float:
+    """A ring's time: each replica sends on one link, step by step.
+
+    Args:
+      size: bytes to sum.
+      replicas: that each hold as many.
+      link_speed: bytes/s from one to the next.
+      latency: seconds that a step takes besides.
+    """
+    steps = 2 * (replicas - 1)
+    return all_reduce_bytes(size, replicas) / link_speed + steps * latency
 
 
 def largest_batch(

@@ -5,41 +5,79 @@ python -m planet_tf.train --shards=DIR --model_dir=DIR [options]
 Run again after a stop, it goes on from the last checkpoint. Several workers
 are started by launch/train_multiworker.sh, or each by a cluster that sets
 TF_CONFIG.
+
+Exit codes: 0 done; 2 wrong options; 1 an error that would come again; 143
+start it again: it was asked to end (130 by Ctrl-C) and left a checkpoint, or
+another worker ended or did not come.
 """
 
+import os
 import sys
 from collections.abc import Sequence
 
 from planet_tf import config_flags
 from planet_tf.config import TrainConfig
 
+AGAIN = 143  # 128 + SIGTERM
+_INTERRUPTED = 130
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the program; returns its exit code."""
     argv = list(sys.argv if argv is None else argv)
     config, _ = config_flags.parse(TrainConfig, argv, usage=__doc__)
+    try:
+        return _train(config)
+    except KeyboardInterrupt:  # before signals are taken note of
+        return _fail("interrupted", _INTERRUPTED)
 
+
+def _train(config: TrainConfig) -> int:
     # After the options are known to be right: TensorFlow takes seconds.
     from planet_tf import (
+        checkpoints,
         distribution,
         input_pipeline,
         model_dir,
+        preemption,
         progress,
+        rendezvous,
         training,
+        warm_start,
     )
 
     try:
         training.train(config)
-    except (config_flags.UsageError, distribution.ClusterError) as error:
-        config_flags.fail(error)
     except (
+        checkpoints.CheckpointError,
+        distribution.DisagreementError,
         input_pipeline.ShardsError,
         model_dir.ModelDirError,
         progress.TrainingError,
+        warm_start.WarmStartError,
     ) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        return _fail(f"error: {error}", 1)
+    except (config_flags.UsageError, distribution.ClusterError) as error:
+        config_flags.fail(error)
+    except preemption.Preempted as error:
+        again = "the same command goes on from the last checkpoint"
+        return _fail(f"{error}: {again}", error.exit_code)
+    except rendezvous.PeersMissingError as error:
+        return _fail(f"error: {error}", AGAIN)
+    except Exception as error:
+        lost = distribution.lost_peer(error)
+        if lost is None:
+            raise
+        _fail(f"error: {lost}", AGAIN)
+        # Not by the usual way, on which TensorFlow may wait for its peers.
+        sys.stdout.flush()
+        os._exit(AGAIN)
     return 0
+
+
+def _fail(text: str, code: int) -> int:
+    print(text, file=sys.stderr, flush=True)
+    return code
 
 
 if __name__ == "__main__":

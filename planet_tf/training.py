@@ -2,39 +2,75 @@
 
 A Keras model under a tf.distribute strategy, in a loop of our own: Keras'
 `fit` does not run under MultiWorkerMirroredStrategy. A step is a function of
-the step's number and the state before it, so that a run killed anywhere goes
+the step's number and the state before it, so that a run stopped anywhere goes
 on from its last checkpoint to the very same weights.
 """
 
+import dataclasses
 import hashlib
 import os
-from typing import Any
+from collections.abc import Iterator
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from planet_tf import (
+    checkpoints,
     distribution,
+    events,
     export,
     input_pipeline,
-    metrics,
     model_dir,
     models,
+    planning,
+    preemption,
     progress,
+    soft_labels,
+    steps,
+    warm_start,
 )
 from planet_tf.config import TrainConfig
-from planet_tf.config_flags import UsageError
+from planet_tf.validation import Validation
 
-_FINGERPRINT_KEY = "partition_fingerprint/.ATTRIBUTES/VARIABLE_VALUE"
+_EXPORT_STEP = "step/.ATTRIBUTES/VARIABLE_VALUE"
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What a run works with."""
+
+    config: TrainConfig
+    shards: input_pipeline.Shards
+    strategy: tf.distribute.Strategy
+    stop: preemption.StopSignals
+    model: keras.Model
+    optimizer: steps.Adagrad
+    checkpoints: checkpoints.Checkpoints
+    log: progress.Log
 
 
 def train(config: TrainConfig) -> None:
-    """Trains until `config.steps`, from the last checkpoint if there is one."""
+    """Trains until `config.steps`, from the last checkpoint if there is one.
+
+    Raises:
+      preemption.Preempted: a signal stopped it; a checkpoint is left.
+    """
+    with preemption.StopSignals() as stop:
+        _train(config, stop)
+
+
+def _train(config: TrainConfig, stop: preemption.StopSignals) -> None:
     # First of all: a worker cannot join a cluster after other operations.
-    strategy = distribution.make_strategy(config.strategy, config.tpu)
-    _check_lanes(config, strategy)
+    strategy = distribution.make_strategy(config, stop)
     shards = input_pipeline.open_shards(config.shards)
+    plan = planning.plan(config, shards, strategy)
+    if config.dry_run:
+        print(planning.text(plan), flush=True)
+    plan.refuse()
+    if config.dry_run:
+        return
+    distribution.agree(strategy, model_dir.facts(config, shards))
     chief = distribution.is_chief(strategy)
     model_dir.claim(config, shards, write=chief)
     keras.utils.set_random_seed(config.seed)
@@ -42,53 +78,86 @@ def train(config: TrainConfig) -> None:
     # --- state
     with strategy.scope():
         model = build_model(config, shards.partition.num_classes)
-        optimizer = keras.optimizers.Adagrad(RateSchedule(config))
-        optimizer.build(model.trainable_variables)
-    manager = _restore(config, shards, model, optimizer)
-    train_step = make_train_step(strategy, model, optimizer, config)
-    validation_step = make_validation_step(
-        strategy, model, first_cell=int(shards.partition.other_class)
+        optimizer = steps.Adagrad(model.trainable_variables)
+    saved = checkpoints.Checkpoints(
+        config, shards, model, optimizer, write=chief
     )
+    step = saved.restore()
+    distribution.agree(strategy, {"step": str(step)})
+    notes = saved.notes
+    if config.init_from and not step:
+        notes += [warm_start.load(config.init_from, model, shards.partition)]
+        first = {"first weights": weights_digest(model)}
+        distribution.agree(strategy, first)  # each has read them for itself
 
     # --- loop
-    step = int(optimizer.iterations.numpy())
     per_epoch = input_pipeline.steps_per_epoch(shards, config)
-    log = progress.Log(config, write=chief, epoch_steps=per_epoch)
-    log.start(step, shards, strategy.num_replicas_in_sync, model)
-    while step < config.steps:
-        epoch, first = divmod(step, per_epoch)
-        batches = strategy.distribute_datasets_from_function(
-            lambda context, epoch=epoch, first=first: (
-                input_pipeline.training_batches(
-                    shards,
-                    config,
-                    epoch=epoch,
-                    first_step=first,
-                    context=context,
-                )
-            )
-        )
-        for images, labels in batches:
-            log.add(train_step(images, labels))
-            step += 1
-            if step % config.log_every == 0 or step == config.steps:
-                log.training(step, optimizer)
-            if step % config.validate_every == 0 or step == config.steps:
-                average_batch_norm(strategy, model)
-                figures = validate(strategy, validation_step, shards, config)
-                log.validation(step, figures)
-                if chief:
-                    manager.save(checkpoint_number=step)
-            if step == config.steps:
-                break
+    log = progress.Log(config, shards, write=chief, epoch_steps=per_epoch)
+    log.start(step, strategy.num_replicas_in_sync, model, notes)
+    run = Run(config, shards, strategy, stop, model, optimizer, saved, log)
+    if step < config.steps:
+        _loop(run, step)
 
     # --- export
     log.say(f"weights {weights_digest(model)}")
-    target = os.path.join(config.model_dir, model_dir.EXPORT)
-    if chief and not tf.io.gfile.exists(target):
-        _export(config, shards, model, target)
+    if chief:
+        _export(run)
     log.close()
     distribution.barrier(strategy)
+
+
+def _loop(run: Run, step: int) -> None:
+    """Trains from a step on; logs, saves and validates on the way."""
+    config, strategy, log = run.config, run.strategy, run.log
+    train_loop = steps.make_train_loop(
+        strategy, run.model, run.optimizer, config, _targets(run)
+    )
+    rate = steps.RateSchedule(config)
+    validation = Validation(strategy, run.model, run.shards, config)
+    batches = _training_batches(run, step)
+    figures = []
+    while step < config.steps:
+        log.before_steps(step)
+        many = steps_to_pause(step, config)
+        losses, hits, stops = train_loop(batches, many, run.stop.requested)
+        figures.append((losses, hits))
+        step += many
+        last = step == config.steps
+        if last or step % config.log_every == 0:
+            losses, hits = np.hstack(figures)
+            log.training(step, losses, hits, float(rate(step - 1)))
+            figures = []
+        validate = last or step % config.validate_every == 0
+        if stops or validate or step % config.checkpoint_every == 0:
+            with log.aside():
+                # First of all, as a validation may take long.
+                run.checkpoints.save(step)
+                if validate and not stops:
+                    found = validation(run.stop)
+                    stops = found is None
+                    if found:
+                        log.validation(step, *found, run.model)
+        if stops:
+            log.close()
+            distribution.barrier(strategy)  # until the chief has saved
+            raise preemption.Preempted(
+                f"stopped after step {step:,}", run.stop.number
+            )
+
+
+def steps_to_pause(step: int, config: TrainConfig) -> int:
+    """How many steps to make in one call, so that no rhythm is missed."""
+    rhythms = (
+        config.steps_per_loop,
+        config.log_every,
+        config.validate_every,
+        config.checkpoint_every,
+    )
+    pauses = [(step // every + 1) * every for every in rhythms]
+    if config.profile_step:
+        end = config.profile_step + events.PROFILED_STEPS
+        pauses += [config.profile_step, end]
+    return min(p for p in (*pauses, config.steps) if p > step) - step
 
 
 def build_model(config: TrainConfig, num_classes: int) -> keras.Model:
@@ -100,6 +169,7 @@ def build_model(config: TrainConfig, num_classes: int) -> keras.Model:
         batch_norm_momentum=config.batch_norm_momentum,
         synchronized_batch_norm=config.synchronized_batch_norm,
         standardize=config.standardize,
+        dropout=config.dropout,
         precision=config.precision,
     )
 
@@ -112,188 +182,53 @@ def weights_digest(model: keras.Model) -> str:
     return "sha256:" + digest.hexdigest()
 
 
-class RateSchedule(keras.optimizers.schedules.LearningRateSchedule):
-    """Learning rate by step: linear warm-up, then constant or down to 0."""
-
-    def __init__(self, config: TrainConfig):
-        self.config = config
-
-    def __call__(self, step: tf.Tensor) -> tf.Tensor:
-        """The rate of a step, counted from 0."""
-        config = self.config
-        step = tf.cast(step, tf.float32)
-        warm = tf.minimum(1.0, (step + 1) / max(1, config.warmup_steps))
-        left = config.steps - config.warmup_steps
-        done = tf.clip_by_value((step - config.warmup_steps) / left, 0.0, 1.0)
-        decay = {
-            "constant": tf.ones_like(done),
-            "linear": 1.0 - done,
-            "cosine": 0.5 * (1.0 + tf.cos(np.pi * done)),
-        }[config.schedule]
-        return config.learning_rate * warm * decay
-
-    def get_config(self) -> dict[str, Any]:
-        """Keras' own needs; the run's config.json is what counts."""
-        return {"config": self.config}
+def _targets(run: Run) -> steps.Targets | None:
+    if not run.config.soft_labels_km:
+        return None
+    return soft_labels.SoftLabels(
+        run.shards.partition, run.config.soft_labels_km
+    )
 
 
-def make_train_step(
-    strategy: tf.distribute.Strategy,
-    model: keras.Model,
-    optimizer: keras.optimizers.Optimizer,
-    config: TrainConfig,
-) -> Any:
-    """A compiled step: global batch in, its mean loss and accuracy out."""
+def _training_batches(run: Run, step: int) -> Iterator:
+    """The global batches of all steps from one on."""
 
-    def replica_step(images: tf.Tensor, labels: tf.Tensor) -> tuple:
-        with tf.GradientTape() as tape:
-            logits = model(images, training=True)
-            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(
-                labels, logits
-            )
-            # Replicas' gradients are summed, so each takes its share.
-            loss = tf.reduce_sum(losses) / config.batch_size
-        gradients = tape.gradient(loss, model.trainable_variables)
-        optimizer.apply(gradients, model.trainable_variables)
-        hits = tf.argmax(logits, -1) == labels
-        accuracy = tf.reduce_sum(tf.cast(hits, tf.float32)) / config.batch_size
-        return loss, accuracy
-
-    @tf.function
-    def step(images: Any, labels: Any) -> list[tf.Tensor]:
-        found = strategy.run(replica_step, args=(images, labels))
-        return [strategy.reduce("SUM", x, axis=None) for x in found]
-
-    return step
-
-
-def make_validation_step(
-    strategy: tf.distribute.Strategy, model: keras.Model, first_cell: int
-) -> Any:
-    """A compiled step: batch in, losses, top cells, truth, weights out.
-
-    `first_cell` is the label of the partition's first cell.
-    """
-
-    def replica_step(batch: dict[str, tf.Tensor]) -> tuple:
-        logits = model(batch["image"], training=False)
-        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(
-            batch["label"], logits
+    def of_worker(context: tf.distribute.InputContext) -> tf.data.Dataset:
+        batches = input_pipeline.training_batches(
+            run.shards, run.config, first_step=step, context=context
         )
-        of_cells = logits[:, first_cell:]  # "other" is no answer
-        k = min(metrics.TOP, of_cells.shape[-1])
-        top = tf.math.top_k(of_cells, k).indices
-        hits = tf.cast(tf.argmax(logits, -1) == batch["label"], tf.int32)
-        return losses, hits, top, batch["latlng"], batch["weight"]
+        # No step asks for more than there is. If a stream might end, workers
+        # would ask one another before each batch whether it has.
+        endless = tf.data.experimental.INFINITE_CARDINALITY
+        return batches.apply(tf.data.experimental.assert_cardinality(endless))
 
-    @tf.function
-    def step(batch: Any) -> list[tf.Tensor]:
-        found = strategy.run(replica_step, args=(batch,))
-        return [strategy.gather(x, axis=0) for x in found]
-
-    return step
+    return iter(run.strategy.distribute_datasets_from_function(of_worker))
 
 
-def average_batch_norm(
-    strategy: tf.distribute.Strategy, model: keras.Model
-) -> None:
-    """Gives all replicas the mean of their moving statistics.
-
-    Each replica's batch norm follows its own batches; Keras 3 leaves them so.
-    """
-    if strategy.num_replicas_in_sync == 1:
+def _export(run: Run) -> None:
+    """Writes the SavedModel of the last step, unless it is there."""
+    config = run.config
+    target = os.path.join(config.model_dir, model_dir.EXPORT)
+    if _exported_step(target) == config.steps:
         return
-    variables = [v.value for v in model.non_trainable_variables]
-
-    @tf.function
-    def average() -> None:
-        def replica() -> None:
-            context = tf.distribute.get_replica_context()
-            for variable in variables:
-                mean = context.all_reduce("MEAN", tf.identity(variable))
-                variable.assign(mean)
-
-        strategy.run(replica)
-
-    average()
-
-
-def validate(
-    strategy: tf.distribute.Strategy,
-    step: Any,
-    shards: input_pipeline.Shards,
-    config: TrainConfig,
-) -> dict[str, float]:
-    """Loss, accuracy and distances over the validation split."""
-    per_replica = max(1, config.batch_size // strategy.num_replicas_in_sync)
-    batches = strategy.distribute_datasets_from_function(
-        lambda context: input_pipeline.evaluation_batches(
-            shards,
-            "validation",
-            image_size=config.image_size,
-            batch_size=per_replica,
-            context=context,
-        )
-    )
-    found = [[x.numpy() for x in step(batch)] for batch in batches]
-    columns = [np.concatenate(column) for column in zip(*found, strict=True)]
-    losses, hits, top, truth, weights = columns
-    real = weights > 0
-    points = shards.partition.latlng[top[real]]
-    figures = metrics.summary(metrics.errors_km(points, truth[real]))
-    figures["loss"] = float(losses[real].mean())
-    figures["accuracy"] = float(hits[real].mean())
-    return figures
-
-
-def _check_lanes(config: TrainConfig, strategy: tf.distribute.Strategy) -> None:
-    replicas = strategy.num_replicas_in_sync
-    if config.lanes % replicas:
-        raise UsageError(
-            f"--lanes is {config.lanes} with {replicas} replicas: it must be a"
-            f" multiple of them, e.g. --lanes={replicas}"
-        )
-
-
-def _restore(
-    config: TrainConfig,
-    shards: input_pipeline.Shards,
-    model: keras.Model,
-    optimizer: keras.optimizers.Optimizer,
-) -> tf.train.CheckpointManager:
-    """Restores the newest checkpoint if there is one."""
-    fingerprint = shards.partition.fingerprint
-    checkpoint = tf.train.Checkpoint(
-        model=model,
-        optimizer=optimizer,
-        partition_fingerprint=tf.Variable(fingerprint, trainable=False),
-    )
-    manager = tf.train.CheckpointManager(
-        checkpoint,
-        os.path.join(config.model_dir, model_dir.CHECKPOINTS),
-        max_to_keep=config.keep_checkpoints,
-    )
-    path = manager.latest_checkpoint
-    if path:
-        written = tf.train.load_checkpoint(path).get_tensor(_FINGERPRINT_KEY)
-        model_dir.check_partition(
-            written.decode(), f"checkpoint {path}", fingerprint, config.shards
-        )
-        checkpoint.restore(path).assert_consumed()
-    return manager
-
-
-def _export(
-    config: TrainConfig,
-    shards: input_pipeline.Shards,
-    model: keras.Model,
-    target: str,
-) -> None:
-    """Writes the SavedModel from a copy outside the strategy."""
-    plain = build_model(config, shards.partition.num_classes)
-    plain.set_weights(model.get_weights())
+    # From a copy outside the strategy.
+    plain = build_model(config, run.shards.partition.num_classes)
+    plain.set_weights(run.model.get_weights())
     partition_file = os.path.join(config.model_dir, model_dir.PARTITION)
     module = export.PhotoGeolocator(
-        plain, shards.partition, partition_file, config.image_size
+        plain, run.shards.partition, partition_file, config.image_size
     )
+    module.step = tf.Variable(config.steps, dtype=tf.int64, trainable=False)
     export.save(module, target)
+
+
+def _exported_step(target: str) -> int:
+    """The step of a SavedModel, -1 if there is none or it does not say."""
+    if not tf.io.gfile.exists(target):
+        return -1
+    reader = tf.train.load_checkpoint(
+        os.path.join(target, "variables", "variables")
+    )
+    if not reader.has_tensor(_EXPORT_STEP):
+        return -1
+    return int(reader.get_tensor(_EXPORT_STEP))

@@ -121,6 +121,7 @@ SMALL_MODEL = {
     "steps": 30,
     "validate_every": 10,
     "log_every": 5,
+    "example_photos": 1,
 }
 
 

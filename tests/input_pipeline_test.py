@@ -5,14 +5,14 @@ import pytest
 import tensorflow as tf
 from conftest import SMALL_MODEL, write_small_shards
 
-from planet_tf import images, input_pipeline, records
+from planet_tf import decoding, input_pipeline, records, windows
 from planet_tf.config import TrainConfig
-
-FILES = [("a", 7), ("b", 1), ("c", 12), ("d", 3)]
 
 
 def make_config(shards, **options):
-    options = SMALL_MODEL | {"lanes": 4} | options
+    # Four windows an epoch of small_shards, which has 20 steps.
+    more = {"lanes": 4, "shuffle_buffer": 160}
+    options = SMALL_MODEL | more | options
     return TrainConfig(shards=str(shards), model_dir="unused", **options)
 
 
@@ -20,35 +20,11 @@ def context(workers=1, worker=0, replicas=1):
     return tf.distribute.InputContext(workers, worker, workers * replicas)
 
 
-@pytest.mark.parametrize("lanes", [1, 2, 5, 23])
-def test_an_epoch_deals_every_record_once_in_even_lanes(lanes):
-    dealt = input_pipeline.deal_epoch(FILES, lanes=lanes, seed=1, epoch=2)
-    seen = [
-        (path, first + i)
-        for lane in dealt
-        for path, first, count in lane
-        for i in range(count)
-    ]
-    assert sorted(seen) == [(path, i) for path, n in FILES for i in range(n)]
-    sizes = [sum(count for _, _, count in lane) for lane in dealt]
-    assert max(sizes) - min(sizes) <= 1
-
-
-def test_an_epoch_is_dealt_by_seed_and_epoch():
-    def deal(seed, epoch):
-        return input_pipeline.deal_epoch(FILES, lanes=2, seed=seed, epoch=epoch)
-
-    assert deal(1, 1) == deal(1, 1)
-    assert len({str(deal(1, epoch)) for epoch in range(6)}) > 1
-    assert len({str(deal(seed, 1)) for seed in range(6)}) > 1
-
-
-def batches_of(shards, config, epoch=0, first_step=0, **where):
+def batches_of(shards, config, first_step=0, **where):
     return list(
         input_pipeline.training_batches(
             input_pipeline.open_shards(str(shards)),
             config,
-            epoch=epoch,
             first_step=first_step,
             context=context(**where),
         ).as_numpy_iterator()
@@ -57,21 +33,28 @@ def batches_of(shards, config, epoch=0, first_step=0, **where):
 
 def same(left, right):
     return all(
-        np.array_equal(a, b)
+        np.array_equal(x[name], y[name])
         for x, y in zip(left, right, strict=True)
-        for a, b in zip(x, y, strict=True)
+        for name in ("image", "label", "latlng")
     )
 
 
+def photos_of(batches):
+    return [tuple(p) for batch in batches for p in batch["latlng"].tolist()]
+
+
 def test_batches_are_a_function_of_the_step(small_shards):
-    config = make_config(small_shards)
-    whole = batches_of(small_shards, config, epoch=3)
-    assert len(whole) == 320 // 16
-    assert whole[0][0].shape == (16, 75, 75, 3)
-    assert same(whole[7:], batches_of(small_shards, config, 3, 7))
-    assert not same(whole, batches_of(small_shards, config, epoch=4))
-    other = make_config(small_shards, seed=1)
-    assert not same(whole, batches_of(small_shards, other, epoch=3))
+    config = make_config(small_shards, steps=50)
+    assert windows.steps_per_window(config) == 5
+    whole = batches_of(small_shards, config)
+    assert len(whole) == 50
+    assert whole[0]["image"].shape == (16, 75, 75, 3)
+    for first_step in (1, 7, 15, 20, 39):
+        rest = batches_of(small_shards, config, first_step)
+        assert same(whole[first_step:], rest)
+    assert not same(whole[:20], whole[20:40])
+    other = make_config(small_shards, seed=1, steps=50)
+    assert not same(whole, batches_of(small_shards, other))
 
 
 @pytest.mark.parametrize("workers", [2, 4])
@@ -83,7 +66,7 @@ def test_workers_together_see_the_batches_of_one(small_shards, workers):
         for worker in range(workers)
     ]
     together = [
-        tuple(np.concatenate(columns) for columns in zip(*step, strict=True))
+        {name: np.concatenate([x[name] for x in step]) for name in step[0]}
         for step in zip(*parts, strict=True)
     ]
     assert same(one, together)
@@ -100,20 +83,81 @@ def test_replicas_of_one_worker_get_the_batches_of_as_many_workers(
     assert same(two[1::2], second)
 
 
-def test_an_epoch_shows_no_photo_twice(tmp_path):
-    # Colours of images would not tell photos apart; labels of 16 cells do.
-    places = [(-60 + 8 * i, 20.0 * i - 150) for i in range(16)]
-    write_small_shards(tmp_path / "s", photos=64, files=3, places=places)
-    config = make_config(tmp_path / "s", batch_size=4, lanes=2)
-    shards = input_pipeline.open_shards(str(tmp_path / "s"))
-    seen = np.concatenate([y for _, y in batches_of(tmp_path / "s", config)])
-    raw = tf.data.TFRecordDataset([p for p, _ in shards.split("train")])
-    truth = [int(input_pipeline.parse(r, ["label"])["label"]) for r in raw]
-    assert len(seen) == len(truth) // 4 * 4
-    # One short batch may be left out, nothing may come twice.
-    counts = np.bincount(truth, minlength=16) - np.bincount(seen, minlength=16)
-    assert (counts >= 0).all()
-    assert counts.sum() == len(truth) % 4
+@pytest.mark.parametrize("before, after", [(2, 1), (1, 2), (1, 4)])
+def test_other_workers_go_on_with_the_rest_of_the_epoch(
+    small_shards, before, after
+):
+    config = make_config(small_shards, steps=20)
+    seen = []
+    for workers, first, last in ((before, 0, 7), (after, 7, 20)):
+        for worker in range(workers):
+            found = batches_of(
+                small_shards, config, first, workers=workers, worker=worker
+            )
+            seen += photos_of(found[: last - first])
+    assert len(seen) == len(set(seen)) == 320
+
+
+def test_an_epoch_shows_no_photo_twice_and_leaves_out_less_than_a_batch(
+    small_shards,
+):
+    config = make_config(small_shards, batch_size=36, steps=24)
+    batches = batches_of(small_shards, config)
+    seen = [set(photos_of(batches[i : i + 8])) for i in (0, 8, 16)]
+    assert [len(photos) for photos in seen] == [288] * 3  # of 320
+    assert seen[0] != seen[1] != seen[2]
+
+
+def test_neighbours_in_a_file_come_far_apart_and_epochs_differ(small_shards):
+    config = make_config(small_shards, steps=40)
+    batches = batches_of(small_shards, config)
+    places = [
+        {photo: i for i, photo in enumerate(photos_of(epoch))}
+        for epoch in (batches[:20], batches[20:])
+    ]
+    shards = input_pipeline.open_shards(str(small_shards))
+    apart = []
+    for path, _ in shards.split("train"):
+        photos = [
+            decoding.parse(record, ("lat", "lng"))
+            for record in tf.data.TFRecordDataset(path)
+        ]
+        photos = [(float(x["lat"]), float(x["lng"])) for x in photos]
+        order = [[epoch[x] for x in photos] for epoch in places]
+        apart += np.abs(np.diff(order)).ravel().tolist()
+        order = np.array(order) // 16  # steps
+        assert np.mean(order[0] == order[1]) < 0.2
+    # 16 a step, and windows of 80; a third of that if it is random.
+    assert np.median(apart) > 20
+    assert np.mean(np.less(apart, 4)) < 0.25
+
+
+def test_a_photo_looks_different_in_each_epoch(small_shards):
+    config = make_config(small_shards, steps=40)
+    batches = batches_of(small_shards, config)
+    looks = [
+        dict(
+            zip(
+                photos_of(epoch),
+                np.concatenate([x["image"] for x in epoch]),
+                strict=True,
+            )
+        )
+        for epoch in (batches[:20], batches[20:])
+    ]
+    assert not any(np.array_equal(looks[0][x], looks[1][x]) for x in looks[0])
+
+
+def test_files_with_fewer_photos_than_they_should_have_are_noticed(tmp_path):
+    write_small_shards(tmp_path / "s", photos=100, files=2)
+    path = tmp_path / "s" / records.SHARDS_FILE
+    facts = json.loads(path.read_text())
+    name = records.file_name("train", 1, 2)
+    facts["files"][name]["photos"] += 8
+    path.write_text(json.dumps(facts))
+    config = make_config(tmp_path / "s", batch_size=4)
+    with pytest.raises(tf.errors.FailedPreconditionError, match="expected"):
+        batches_of(tmp_path / "s", config)
 
 
 @pytest.mark.parametrize(("workers", "replicas"), [(1, 1), (3, 1), (2, 2)])
@@ -142,37 +186,33 @@ def test_evaluation_shows_every_photo_once_in_equal_batches(
     assert len(places) == len(np.unique(places, axis=0)) == 40
 
 
-def test_evaluation_takes_the_middle_square(make_jpeg):
-    jpeg = make_jpeg(width=200, height=100)
-    image = input_pipeline.evaluation_image(tf.constant(jpeg), 100)
-    whole = tf.io.decode_jpeg(jpeg).numpy()
-    wanted = whole[:, 50:150] / 127.5 - 1
-    # The decoder smooths colours across the window's edges, or not.
-    np.testing.assert_allclose(image[:, 1:-1], wanted[:, 1:-1], atol=1e-6)
-    np.testing.assert_allclose(image, wanted, atol=0.1)
-
-
-@pytest.mark.parametrize("rotate", [False, True])
-def test_augmentation_is_a_function_of_its_seed(make_jpeg, rotate):
-    config = make_config("unused", rotate=rotate)
-    jpeg = tf.constant(make_jpeg(width=120, height=100))
-
-    def view(*seed):
-        return input_pipeline.training_image(
-            jpeg, config, tf.constant(seed, tf.int64)
-        ).numpy()
-
-    assert np.array_equal(view(1, 2), view(1, 2))
-    assert not np.array_equal(view(1, 2), view(1, 3))
-    assert not np.array_equal(view(1, 2), view(2, 2))
-    assert np.abs(view(1, 2)).max() <= 1
-
-
-def test_a_bomb_is_refused_before_it_is_decoded(monkeypatch, make_jpeg):
-    limits = images.Limits(max_pixels=80 * 60 - 1)
-    monkeypatch.setattr(images, "Limits", lambda: limits)
-    with pytest.raises(tf.errors.InvalidArgumentError, match="too many pix"):
-        input_pipeline.evaluation_image(tf.constant(make_jpeg(80, 60)), 75)
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_part_of_a_split_is_the_same_for_any_number_of_workers(
+    small_shards, workers
+):
+    shards = input_pipeline.open_shards(str(small_shards))
+    files = shards.split("train")
+    truth = set()
+    for path, count in files:
+        for record in tf.data.TFRecordDataset(path).take(count * 50 // 320 + 1):
+            photo = decoding.parse(record, ("lat", "lng"))
+            truth.add((float(photo["lat"]), float(photo["lng"])))
+    found = []
+    for worker in range(workers):
+        batches = input_pipeline.evaluation_batches(
+            shards,
+            "train",
+            image_size=75,
+            batch_size=8,
+            context=context(workers, worker),
+            photos=50,
+        )
+        for batch in batches.as_numpy_iterator():
+            found += photos_of(
+                [{"latlng": batch["latlng"][batch["weight"] > 0]}]
+            )
+    assert len(found) == len(set(found)) == 50
+    assert set(found) <= truth
 
 
 def test_shards_without_a_split_or_a_batch_are_refused(small_shards):

@@ -1,6 +1,8 @@
 import keras
 import numpy as np
 import pytest
+import replicas
+import tensorflow as tf
 
 from planet_tf import models
 
@@ -73,6 +75,95 @@ def test_standardized_images_have_no_brightness_contrast_or_tint():
     np.testing.assert_allclose(found.std(axis=(1, 2)), 1, atol=0.03)
 
 
+def after_a_step(layer_class, precision, scale):
+    """What a batch norm gives, changes and passes back, in float64."""
+    rng = np.random.default_rng(0)
+    images = tf.constant(rng.normal(3, 2, (4, 5, 6, 7)), tf.float32)
+    weights = tf.constant(rng.normal(0, 1, images.shape), tf.float32)
+    layer = layer_class(momentum=0.8, scale=scale, dtype=precision)
+    layer.build(images.shape)
+    for i, variable in enumerate(layer.weights):
+        variable.assign(variable + rng.uniform(0.1, i + 1, 7))
+    before = layer(images, training=False)
+    with tf.GradientTape() as tape:
+        tape.watch(images)
+        outputs = layer(images, training=True)
+        total = tf.reduce_sum(tf.cast(outputs, tf.float32) * weights)
+    sources = [images, *[v.value for v in layer.trainable_variables]]
+    passed = tape.gradient(total, sources)
+    moved = [v.value for v in layer.non_trainable_variables]
+    found = [before, outputs, *passed, *moved]
+    return [np.asarray(tf.cast(x, tf.float64)) for x in found]
+
+
+@pytest.mark.parametrize("scale", [False, True])
+@pytest.mark.parametrize(
+    ("precision", "tolerance"),
+    [("float32", 1e-5), ("mixed_bfloat16", 1e-2), ("float64", 0)],
+)
+def test_batch_norm_is_keras_own_but_for_rounding(precision, tolerance, scale):
+    theirs, ours = (
+        after_a_step(layer_class, precision, scale)
+        for layer_class in (
+            keras.layers.BatchNormalization,
+            models.FusedBatchNormalization,
+        )
+    )
+    assert len(ours) == 6 + scale
+    for mine, wanted in zip(ours, theirs, strict=True):
+        scatter = np.abs(wanted).max()
+        np.testing.assert_allclose(mine, wanted, atol=tolerance * scatter)
+
+
+def test_frozen_batch_norm_stays_as_it_is():
+    layer = models.FusedBatchNormalization()
+    layer.trainable = False
+    x = tf.random.stateless_normal((2, 3, 3, 5), (0, 1), mean=2.0)
+    np.testing.assert_array_equal(
+        layer(x, training=True), layer(x, training=False)
+    )
+    np.testing.assert_array_equal(layer.moving_mean, np.zeros(5))
+
+
+@pytest.mark.slow
+def test_dropout_changes_nothing_but_training():
+    plain, model = small(), small(dropout=0.5)
+    model.set_weights(plain.get_weights())
+    np.testing.assert_array_equal(model(images()), plain(images()))
+
+
+def dropped(seed, replicas=None, photos=8):
+    """The share of each feature that a dropout of 0.25 lets through."""
+    layer = models.SeededDropout(0.25)
+
+    def replica():
+        count = replicas.num_replicas_in_sync if replicas else 1
+        with models.dropout_seed(seed):
+            return layer(tf.ones((photos // count, 500)), training=True)
+
+    if replicas is None:
+        return replica().numpy()
+    found = tf.function(lambda: replicas.run(replica))()
+    return np.concatenate(
+        [x.numpy() for x in replicas.experimental_local_results(found)]
+    )
+
+
+def test_dropout_is_a_function_of_the_seed_and_the_place_in_the_batch():
+    first = dropped((3, 7))
+    np.testing.assert_array_equal(dropped((3, 7)), first)
+    np.testing.assert_array_equal(dropped((3, 7), replicas.strategy(2)), first)
+    assert {*np.unique(first)} == {0, np.float32(1 / 0.75)}
+    assert abs(first.mean() - 1) < 0.05
+    for other in (dropped((3, 8)), dropped((4, 7)), first[::-1]):
+        assert 0.3 < (other != first).mean() < 0.45  # 2 * 0.25 * 0.75
+
+
+def test_dropout_without_a_seed_is_refused():
+    with pytest.raises(RuntimeError, match="models.dropout_seed"):
+        models.SeededDropout(0.5)(tf.ones((2, 3)), training=True)
+
+
 @pytest.mark.slow
 def test_batch_norm_is_as_asked():
     model = small(batch_norm_momentum=0.8, synchronized_batch_norm=True)
@@ -96,7 +187,7 @@ def test_widths_scale_filters_to_multiples_of_eight(filters, width, wanted):
 
 @pytest.mark.slow
 def test_a_saved_model_answers_the_same(tmp_path):
-    model = small()
+    model = small(dropout=0.5)
     model.save(tmp_path / "model.keras")
     again = keras.models.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(model(images()), again(images()))

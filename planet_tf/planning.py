@@ -1,0 +1,273 @@
+"""What a run takes, by arithmetic, before anything of it starts.
+
+Nothing is trained: the figures follow from the options, the shards and the
+model's graph of layers. Only what TensorFlow itself takes was measured.
+"""
+
+import dataclasses
+import math
+from collections.abc import Iterator
+
+import tensorflow as tf
+
+from planet_tf import config_flags, model_size, resources, roofline
+from planet_tf.config import TrainConfig
+from planet_tf.input_pipeline import Shards
+
+# Measured: TensorFlow in a process that trains on a CPU, without any array of
+# ours; 0.7 GB once it is imported, the rest for graphs and compiled steps.
+_PROCESS_BYTES = 1_000_000_000
+_BATCHES_AHEAD = 4  # that the input pipeline holds, decoded
+# Estimates this much above the memory may still run.
+_TOLERANCE = 1 / 0.8
+_LINK_GBITS = (10, 100)  # networks to give the time of an all-reduce for
+
+
+class PlanError(config_flags.UsageError):
+    """A run that cannot fit where it is to run."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What a run takes; sizes in bytes.
+
+    Attributes:
+      memory: of a process and one replica, by what it is for.
+      all_reduce: what replicas sum up at a step.
+      problems: why the run cannot be, and what to do about it.
+    """
+
+    config: TrainConfig
+    hardware: resources.Hardware
+    classes: int
+    photos: int
+    trunk_parameters: int
+    head_parameters: int
+    checkpoint: int
+    all_reduce: int
+    memory: dict[str, int]
+    problems: tuple[str, ...]
+
+    @property
+    def parameters(self) -> int:
+        """Of the whole model, moving statistics included."""
+        return self.trunk_parameters + self.head_parameters
+
+    @property
+    def photos_per_replica(self) -> int:
+        """Of a step."""
+        return self.config.batch_size // self.hardware.replicas
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Whole batches of an epoch."""
+        return self.photos // self.config.batch_size
+
+    @property
+    def wire(self) -> int:
+        """What a replica sends at a step, if replicas are in a ring."""
+        n = self.hardware.replicas
+        return math.ceil(2 * (n - 1) / n * self.all_reduce)
+
+    @property
+    def disk(self) -> int:
+        """Checkpoints, one more while it is written, and the export."""
+        return (
+            self.config.keep_checkpoints + 1
+        ) * self.checkpoint + 4 * self.parameters
+
+    def refuse(self) -> None:
+        """Raises PlanError if the run cannot be."""
+        if self.problems:
+            raise PlanError("; ".join(self.problems))
+
+
+def plan(
+    config: TrainConfig, shards: Shards, strategy: tf.distribute.Strategy
+) -> Plan:
+    """The plan of a run, here and now.
+
+    It builds the layers of the trunk, and so draws random numbers: seeds are
+    to be set after it.
+    """
+    path, photos = shards.split("train")[0]
+    record = tf.io.gfile.stat(path).length / photos
+    there = resources.hardware(config.model_dir, strategy)
+    return estimate(config, shards, there, record)
+
+
+def estimate(
+    config: TrainConfig,
+    shards: Shards,
+    hardware: resources.Hardware,
+    record: float,
+) -> Plan:
+    """The plan of a run on some hardware; `record` is a photo's bytes."""
+    trunk = model_size.trunk(
+        image_size=config.image_size,
+        width=config.width,
+        standardize=config.standardize,
+        dropout=config.dropout,
+        precision=config.precision,
+    )
+    classes = shards.partition.num_classes
+    head = (trunk.features + 1) * classes
+    parameters = trunk.parameters + head
+    size = 8 if config.precision == "float64" else 4  # of a variable's number
+    trained = (parameters - trunk.fixed) * size
+    photos = max(1, config.batch_size // hardware.replicas)
+    of_photo = trunk.activations + 3 * classes * size
+    image = config.image_size**2 * 3 * 4
+    found = Plan(
+        config=config,
+        hardware=hardware,
+        classes=classes,
+        photos=shards.count("train"),
+        trunk_parameters=trunk.parameters,
+        head_parameters=head,
+        checkpoint=parameters * size + trained,
+        # Gradients, batch norm's moving statistics, loss, accuracy, stops.
+        all_reduce=trained + (trunk.fixed + 3) * size,
+        memory={
+            "TensorFlow and the program": _PROCESS_BYTES,
+            "weights": parameters * size,
+            "gradients": trained,
+            "optimizer": trained,
+            "activations": photos * of_photo,
+            "decoded photos ahead": _BATCHES_AHEAD * photos * image,
+            "shuffle window": round(
+                min(config.shuffle_buffer, shards.count("train")) * record
+            ),
+        },
+        problems=(),
+    )
+    return dataclasses.replace(found, problems=tuple(_problems(found)))
+
+
+def text(plan: Plan) -> str:
+    """The plan for people."""
+    config, hardware = plan.config, plan.hardware
+    epochs = config.steps / max(1, plan.steps_per_epoch)
+    rows = [
+        (
+            "parameters",
+            f"{plan.parameters:,} (trunk {plan.trunk_parameters:,},"
+            f" head {plan.head_parameters:,})",
+        ),
+        ("classes", f"{plan.classes:,}"),
+        ("training photos", f"{plan.photos:,}"),
+        (
+            "batch",
+            f"{config.batch_size:,}: {hardware.replicas} replica(s) of"
+            f" {plan.photos_per_replica:,} photos",
+        ),
+        ("steps", f"{config.steps:,}: {epochs:,.2f} epochs"),
+        ("steps per epoch", f"{plan.steps_per_epoch:,}"),
+        (
+            "checkpoint",
+            f"{_size(plan.checkpoint)}, {config.keep_checkpoints} kept",
+        ),
+        ("disk", _of(plan.disk, hardware.disk)),
+        ("all-reduce", _all_reduce_text(plan)),
+        ("memory", _of(_needed(plan), hardware.memory)),
+        *((f"  {k}", _size(v)) for k, v in _parts(plan).items()),
+    ]
+    if hardware.device == "TPU":
+        rows.append(("  of a TPU core", "launch/check_tpu.sh tells"))
+    width = max(len(name) for name, _ in rows)
+    lines = [f"{name:<{width}}  {value}" for name, value in rows]
+    return "\n".join(lines + [f"problem: {x}" for x in plan.problems])
+
+
+def _parts(plan: Plan) -> dict[str, int]:
+    """What the device's memory is for: RAM, if the device is a CPU."""
+    if plan.hardware.device == "CPU":
+        return plan.memory
+    on_device = ("weights", "gradients", "optimizer", "activations")
+    return {name: plan.memory[name] for name in on_device}
+
+
+def _needed(plan: Plan) -> int:
+    return sum(_parts(plan).values())
+
+
+def _problems(plan: Plan) -> Iterator[str]:
+    config, hardware = plan.config, plan.hardware
+    if plan.photos < config.batch_size:
+        yield (
+            f"there are {plan.photos:,} training photos and --batch_size is"
+            f" {config.batch_size:,}: take a batch of at most"
+            f" {_allowed(plan.photos, plan):,}, or more photos"
+        )
+    if config.lanes % hardware.replicas:
+        yield (
+            f"--lanes is {config.lanes} with {hardware.replicas} replicas: it"
+            f" must be a multiple of them, e.g. --lanes={hardware.replicas}"
+        )
+    memory = hardware.memory
+    if memory is not None and _needed(plan) > _TOLERANCE * memory:
+        yield (
+            f"a replica needs about {_size(_needed(plan))} of the"
+            f" {hardware.device}'s memory, and there are {_size(memory)}:"
+            f" {_smaller(plan, memory)}"
+        )
+    if hardware.disk is not None and plan.disk > hardware.disk:
+        yield (
+            f"checkpoints and the export need {_size(plan.disk)} in"
+            f" {config.model_dir}, and {_size(hardware.disk)} are free: make"
+            " room there, take another --model_dir, or lower"
+            f" --keep_checkpoints ({config.keep_checkpoints})"
+        )
+
+
+def _smaller(plan: Plan, memory: int) -> str:
+    """What to do about too little memory."""
+    parts = _parts(plan)
+    by_batch = parts["activations"] + parts.get("decoded photos ahead", 0)
+    photos = roofline.largest_batch(
+        memory,
+        sum(parts.values()) - by_batch,
+        by_batch,
+        plan.photos_per_replica,
+    )
+    batch = _allowed(photos * plan.hardware.replicas, plan)
+    if batch:
+        return f"--batch_size={batch} should fit"
+    window = parts.get("shuffle window", 0)
+    if window > memory / 2:
+        return (
+            f"the shuffle window takes {_size(window)}: lower --shuffle_buffer"
+        )
+    return "no batch fits: take a smaller --width or --image_size"
+
+
+def _allowed(batch: int, plan: Plan) -> int:
+    """The largest batch up to `batch` that lanes and replicas can share."""
+    share = math.lcm(plan.config.lanes, plan.hardware.replicas)
+    return batch // share * share
+
+
+def _all_reduce_text(plan: Plan) -> str:
+    replicas = plan.hardware.replicas
+    size = f"{_size(plan.all_reduce)} a step"
+    if replicas == 1:
+        return f"none; {size} were there more replicas"
+    times = []
+    for gbits in _LINK_GBITS:
+        seconds = roofline.all_reduce_seconds(
+            plan.all_reduce, replicas, gbits * roofline.GIGA / 8
+        )
+        times.append(f"{seconds:.2g} s at {gbits} Gbit/s")
+    sent = f"each replica sends {_size(plan.wire)}"
+    return f"{size}, of which {sent}: {', '.join(times)} at best"
+
+
+def _of(needed: int, there: int | None) -> str:
+    known = "unknown" if there is None else _size(there)
+    return f"{_size(needed)} of {known}"
+
+
+def _size(size: float) -> str:
+    unit, name = (1e9, "GB") if size >= 0.9995e9 else (1e6, "MB")
+    digits = 1 if size < 100 * unit else 0
+    return f"{size / unit:,.{digits}f} {name}"

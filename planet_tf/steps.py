@@ -1,0 +1,250 @@
+"""What training compiles: the train step, the loop around it, validation.
+
+A replica's step sees its part of the global batch. Gradients, batch norm's
+moving statistics and the figures to report are summed over the replicas by
+one all-reduce; then each makes the same update. So after every step all
+replicas hold the same state, and a step does what one replica with the whole
+batch would do, but for batch norm, which normalises over a replica's part
+unless it is synchronized.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from planet_tf import all_reduce, metrics, models
+from planet_tf.config import TrainConfig
+
+Batch = dict[str, tf.Tensor]
+Targets = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+
+
+class RateSchedule:
+    """Learning rate by step: linear warm-up, then constant or down to 0."""
+
+    def __init__(self, config: TrainConfig):
+        self.config = config
+
+    def __call__(self, step: tf.Tensor | int) -> tf.Tensor:
+        """The rate of a step, counted from 0."""
+        config = self.config
+        step = tf.cast(step, tf.float32)
+        rate = config.learning_rate * tf.minimum(
+            1.0, (step + 1) / max(1, config.warmup_steps)
+        )
+        if config.schedule == "constant":
+            return rate  # whatever --steps is: it may be raised later
+        left = config.steps - config.warmup_steps
+        done = tf.clip_by_value((step - config.warmup_steps) / left, 0.0, 1.0)
+        if config.schedule == "linear":
+            return rate * (1.0 - done)
+        return rate * 0.5 * (1.0 + tf.cos(math.pi * done))
+
+
+class Adagrad(tf.Module):
+    """Adagrad (Duchi et al. 2011) of gradients that are summed already.
+
+    Keras' optimizer clips before it sums over replicas, so that clipping
+    would depend on their number; and its update passes over memory some seven
+    times where one fused kernel a variable does it once.
+
+    Attributes:
+      iterations: the steps made, a variable.
+      accumulators: a variable for each trained one.
+    """
+
+    def __init__(self, variables: Sequence[keras.Variable], start: float = 0.1):
+        super().__init__(name="adagrad")
+        self.iterations = tf.Variable(
+            tf.zeros((), tf.int64),
+            trainable=False,
+            name="iterations",
+            aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
+        )
+        self.accumulators = [
+            tf.Variable(
+                tf.fill(v.shape, tf.cast(start, v.dtype)),
+                trainable=False,
+                name=f"{v.path}/accumulator",
+            )
+            for v in variables
+        ]
+
+    def apply(
+        self,
+        gradients: Sequence[tf.Tensor],
+        variables: Sequence[keras.Variable],
+        rate: tf.Tensor,
+    ) -> None:
+        """Updates the variables; in a replica, with what is equal in all."""
+        for gradient, variable, accumulator in zip(
+            gradients, variables, self.accumulators, strict=True
+        ):
+            tf.raw_ops.ResourceApplyAdagrad(
+                var=variable.value.handle,
+                accum=accumulator.handle,
+                lr=tf.cast(rate, gradient.dtype),
+                grad=gradient,
+            )
+        self.iterations.assign_add(1)
+
+
+def replica_step(
+    model: keras.Model,
+    optimizer: Adagrad,
+    config: TrainConfig,
+    targets: Targets | None = None,
+) -> Callable[..., tuple[tf.Tensor, ...]]:
+    """The train step of one replica, to run under a strategy.
+
+    Args:
+      model: the photo model.
+      optimizer: of its trainable variables.
+      config: options of the run.
+      targets: soft labels; None for the photos' own cells.
+
+    Returns:
+      A function of a replica's batch (`image`, `label`, with soft labels
+      `latlng`) and of any numbers. It trains, and returns the global batch's
+      mean loss and accuracy and the numbers, summed over replicas.
+    """
+    trained = model.trainable_variables
+    statistics = model.non_trainable_variables
+    schedule = RateSchedule(config)
+
+    def step(batch: Batch, *numbers: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        done = tf.identity(optimizer.iterations)
+        seed = tf.stack([tf.constant(config.seed, tf.int64), done])
+        with tf.GradientTape() as tape, models.dropout_seed(seed):
+            logits = model(batch["image"], training=True)
+            losses = _losses(logits, batch, targets)
+            # Replicas' gradients are summed, so each takes its share.
+            loss = tf.reduce_sum(losses) / config.batch_size
+        gradients = tape.gradient(loss, trained)
+        hits = tf.argmax(logits, -1) == batch["label"]
+        accuracy = tf.reduce_sum(tf.cast(hits, tf.float32)) / config.batch_size
+        gradients, figures = _all_reduce(
+            gradients, statistics, [loss, accuracy, *numbers]
+        )
+        if config.clip_norm:
+            gradients, _ = tf.clip_by_global_norm(gradients, config.clip_norm)
+        optimizer.apply(gradients, trained, schedule(done))
+        return tuple(tf.unstack(tf.cast(figures, tf.float32)))
+
+    return step
+
+
+def _losses(
+    logits: tf.Tensor, batch: Batch, targets: Targets | None
+) -> tf.Tensor:
+    if targets is None:
+        return tf.nn.sparse_softmax_cross_entropy_with_logits(
+            batch["label"], logits
+        )
+    soft = tf.cast(targets(batch["label"], batch["latlng"]), logits.dtype)
+    return tf.nn.softmax_cross_entropy_with_logits(soft, logits)
+
+
+def _all_reduce(
+    gradients: Sequence[tf.Tensor],
+    statistics: Sequence[keras.Variable],
+    figures: Sequence[tf.Tensor],
+) -> tuple[Sequence[tf.Tensor], tf.Tensor]:
+    """Sums gradients and figures over replicas; means of the statistics.
+
+    All in one call, as each costs a round trip between workers. Batch norm's
+    moving statistics follow each replica's own part of the batch; their mean
+    goes back to all replicas.
+    """
+    figures = tf.stack([tf.cast(x, gradients[0].dtype) for x in figures])
+    context = tf.distribute.get_replica_context()
+    replicas = context.num_replicas_in_sync
+    if replicas == 1:
+        return gradients, figures
+    own = [tf.identity(v.value) for v in statistics]
+    # The last layers' gradients, which are ready first, go first.
+    sums = all_reduce.sums([*reversed(gradients), *own, figures], context)
+    of_statistics = sums[len(gradients) : -1]
+    for variable, total in zip(statistics, of_statistics, strict=True):
+        variable.assign(total / replicas)
+    return sums[: len(gradients)][::-1], sums[-1]
+
+
+def make_train_loop(
+    strategy: tf.distribute.Strategy,
+    model: keras.Model,
+    optimizer: Adagrad,
+    config: TrainConfig,
+    targets: Targets | None = None,
+) -> Callable[[Any, int, bool], tuple[np.ndarray, np.ndarray, int]]:
+    """Several steps in one call of the device.
+
+    Returns:
+      A function of a distributed iterator, the number of steps and whether
+      this worker has been asked to stop. It returns each step's loss and
+      accuracy (n,) over the global batch, and how many replicas were asked
+      to stop: the same number in all workers.
+    """
+    step = replica_step(model, optimizer, config, targets)
+
+    @tf.function
+    def loop(iterator: Any, many: tf.Tensor, stop: tf.Tensor) -> tf.Tensor:
+        rows = tf.TensorArray(tf.float32, many, element_shape=(3,))
+        for i in tf.range(many):
+            figures = strategy.run(step, args=(next(iterator), stop))
+            local = [strategy.experimental_local_results(x) for x in figures]
+            rows = rows.write(i, tf.stack([x[0] for x in local]))
+        return rows.stack()
+
+    def call(iterator: Any, many: int, stop: bool) -> tuple:
+        # Tensors, since Python's numbers would compile anew for each value.
+        rows = loop(iterator, tf.constant(many), tf.constant(float(stop)))
+        losses, accuracies, stops = rows.numpy().T
+        return losses, accuracies, int(stops[-1])
+
+    return call
+
+
+def make_validation_step(
+    strategy: tf.distribute.Strategy, model: keras.Model, first_cell: int
+) -> Callable[[Any, bool], dict[str, np.ndarray]]:
+    """One batch of validation.
+
+    Args:
+      strategy: where the model is.
+      model: the photo model.
+      first_cell: the label of the partition's first cell.
+
+    Returns:
+      A function of a distributed batch and of whether this worker has been
+      asked to stop. Of the global batch (n,) it returns `loss`, `hit`,
+      `cells` (n, k) the likeliest, `latlng`, `weight`; and `stop` (replicas,).
+    """
+
+    def replica(batch: Batch, stop: tf.Tensor) -> dict[str, tf.Tensor]:
+        logits = model(batch["image"], training=False)
+        of_cells = logits[:, first_cell:]  # "other" is no answer
+        k = min(metrics.TOP, of_cells.shape[-1])
+        return {
+            "loss": _losses(logits, batch, targets=None),
+            "hit": tf.cast(tf.argmax(logits, -1) == batch["label"], tf.int32),
+            "cells": tf.math.top_k(of_cells, k).indices,
+            "latlng": batch["latlng"],
+            "weight": batch["weight"],
+            "stop": tf.reshape(tf.cast(stop, tf.int32), (1,)),
+        }
+
+    @tf.function
+    def step(batch: Any, stop: tf.Tensor) -> dict[str, tf.Tensor]:
+        found = strategy.run(replica, args=(batch, stop))
+        return {k: strategy.gather(x, axis=0) for k, x in found.items()}
+
+    def call(batch: Any, stop: bool) -> dict[str, np.ndarray]:
+        found = step(batch, tf.constant(stop))
+        return {k: x.numpy() for k, x in found.items()}
+
+    return call

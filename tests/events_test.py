@@ -1,0 +1,217 @@
+import dataclasses
+import pathlib
+import sys
+import types
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorboard.backend.event_processing import event_accumulator
+from tensorboard.plugins.hparams import plugin_data_pb2
+
+from planet_tf import events, input_pipeline, metrics, model_dir
+from planet_tf.config import TrainConfig
+
+SHARES = [0.1, 0.2, 0.3, 0.4]  # of the four classes
+
+
+@pytest.fixture
+def shards(small_shards):
+    return input_pipeline.open_shards(str(small_shards))
+
+
+@pytest.fixture
+def make_events(shards, tmp_path):
+    def make(say=print, **options):
+        config = TrainConfig(
+            shards=shards.directory,
+            model_dir=str(tmp_path / "model"),
+            image_size=75,
+            **options,
+        )
+        model_dir.claim(config, shards, write=True)
+        return events.Events(config, shards, say)
+
+    return make
+
+
+def model(images, training):
+    """Answers the same for all photos."""
+    assert not training
+    return tf.repeat(tf.math.log([SHARES]), len(images), axis=0)
+
+
+def validate(written, step, answers=model):
+    errors = np.array([[0.0, 1.0], [10.0, 1.0], [1000.0, 5.0], [1000.0, 5.0]])
+    figures = metrics.summary(errors) | {"loss": 2.0, "accuracy": 0.5}
+    written.validation(step, figures, errors, answers)
+
+
+def read(written, run="validation"):
+    """The summaries of a run by tag: what is known, and (step, value)s."""
+    directory = pathlib.Path(written.directory, run)
+    found = event_accumulator.EventAccumulator(str(directory)).Reload()
+    return {
+        tag: (
+            found.SummaryMetadata(tag),
+            [(e.step, tf.make_ndarray(e.tensor_proto)) for e in events_],
+        )
+        for tag in found.Tags()["tensors"]
+        for events_ in [found.Tensors(tag)]
+    }
+
+
+def test_scalars_are_grouped_by_what_stands_before_a_slash(make_events):
+    written = make_events(example_photos=0)
+    written.training(5, {"loss": 3.0, "images_per_second": 80.0})
+    validate(written, 10)
+    written.close()
+    train, validation = read(written, "train"), read(written)
+    assert train["loss"][1] == [(5, 3.0)]
+    assert train["images_per_second"][1] == [(5, 80.0)]
+    assert validation["median_km"][1] == [(10, 505.0)]
+    assert validation["top1/within_25km"][1] == [(10, 0.5)]
+
+
+def test_the_histogram_is_of_all_errors_in_powers_of_ten(make_events):
+    written = make_events(example_photos=0)
+    validate(written, 10)
+    written.close()
+    metadata, [(_, bins)] = read(written)["error_log10_km"]
+    assert "log10" in metadata.summary_description
+    low, high = bins[0, 0], bins[-1, 1]
+    assert (low, high) == (-1, 3)  # 0.1 km and less, 1,000 km
+    assert bins[:, 2].sum() == 4
+    assert bins[-1, 2] == 2
+
+
+def test_each_example_is_a_picture_of_photo_and_map(make_events):
+    written = make_events(example_photos=1)
+    validate(written, 10)
+    validate(written, 20)
+    written.close()
+    found = read(written)
+    assert [tag for tag in found if tag.startswith("examples")] == [
+        "examples/1"
+    ]
+    _, points = found["examples/1"]
+    assert [step for step, _ in points] == [10, 20]
+    width, height, png = points[0][1]
+    picture = tf.io.decode_png(png).numpy()
+    assert picture.shape == (int(height), int(width), 3)
+    # The photo is at the left, dark on a white ground.
+    assert picture[50:150, 20:150].mean() < 150
+    assert picture[-10:, :10].mean() > 250
+
+
+def test_example_photos_are_ever_the_same_and_have_their_places(shards):
+    first, again = (events.load_examples(shards, 3, 75) for _ in range(2))
+    assert len(first) == 3
+    for left, right in zip(first, again, strict=True):
+        np.testing.assert_array_equal(left["image"], right["image"])
+        assert left["image"].shape == (75, 75, 3)
+        own = shards.partition.labels(*left["latlng"][:, None])
+        assert own[0] >= 0
+
+
+def test_more_examples_than_photos_are_all_photos(shards):
+    assert len(events.load_examples(shards, 1_000, 75)) == 40
+
+
+def test_without_matplotlib_it_says_so_once_and_draws_nothing(
+    make_events, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    said = []
+    written = make_events(say=said.append)
+    validate(written, 10)
+    validate(written, 20)
+    written.close()
+    assert len(said) == 1
+    assert "planet-tf[viz]" in said[0]
+    assert not [tag for tag in read(written) if tag.startswith("examples")]
+
+
+def test_options_that_shape_the_result_are_a_row_for_hparams(make_events):
+    written = make_events(learning_rate=0.5, standardize=True, log_every=7)
+    written.start(0)
+    written.close()
+    metadata, _ = read(written)["_hparams_/session_start_info"]
+    data = plugin_data_pb2.HParamsPluginData.FromString(
+        metadata.plugin_data.content
+    )
+    row = data.session_start_info.hparams
+    assert row["learning_rate"].number_value == 0.5
+    assert row["standardize"].bool_value is True
+    assert row["precision"].string_value == "float32"
+    assert not {"log_every", "model_dir", "cache_dir"} & set(row)
+
+
+def test_the_configuration_is_a_table(make_events, shards):
+    written = make_events(learning_rate=0.5)
+    written.start(0)
+    written.close()
+    _, [(_, text)] = read(written)["configuration"]
+    lines = text.item().decode().splitlines()
+    assert lines[:2] == ["| | |", "|---|---|"]
+    for line in (
+        "| --learning_rate | `0.5` |",
+        "| --init_from |  |",
+        f"| shards fingerprint | `{shards.fingerprint}` |",
+        f"| version of tensorflow | `{tf.__version__}` |",
+    ):
+        assert line in lines
+    options = dataclasses.fields(TrainConfig)
+    assert sum(line.startswith("| --") for line in lines) == len(options)
+
+
+@pytest.fixture
+def profiler(monkeypatch):
+    """Notes what is asked of TensorFlow's profiler."""
+    calls = []
+    fake = types.SimpleNamespace(
+        start=lambda directory: calls.append(("start", directory)),
+        stop=lambda: calls.append(("stop",)),
+    )
+    monkeypatch.setattr(tf.profiler, "experimental", fake)
+    return calls
+
+
+def test_ten_steps_are_profiled(make_events, profiler):
+    written = make_events(profile_step=3, say=lambda text: None)
+    asked = []
+    for step in range(20):
+        written.before_steps(step)
+        asked.append(len(profiler))
+    assert asked == [0] * 3 + [1] * 10 + [2] * 7
+    assert profiler[0] == ("start", f"{written.directory}/train")
+    written.close()
+    assert len(profiler) == 2
+
+
+def test_a_run_that_ends_while_it_is_profiled_ends_the_profile(
+    make_events, profiler
+):
+    written = make_events(profile_step=3, say=lambda text: None)
+    written.before_steps(3)
+    written.close()
+    assert profiler[-1] == ("stop",)
+
+
+def test_without_the_option_nothing_is_profiled(make_events, profiler):
+    written = make_events()
+    written.before_steps(0)
+    written.close()
+    assert not profiler
+
+
+@pytest.mark.slow
+def test_a_profile_is_where_tensorboard_looks_for_it(make_events):
+    written = make_events(profile_step=1, say=lambda text: None)
+    for step in range(12):
+        written.before_steps(step)
+        tf.linalg.matmul(tf.ones((50, 50)), tf.ones((50, 50)))
+    written.close()
+    directory = pathlib.Path(written.directory, "train/plugins/profile")
+    [profile] = directory.glob("*/*.xplane.pb")
+    assert profile.stat().st_size > 1_000

@@ -1,0 +1,186 @@
+import pathlib
+import types
+
+import pytest
+import tensorflow as tf
+
+from planet_tf import config_flags, input_pipeline, planning, resources
+from planet_tf.config import TrainConfig
+
+GB = 10**9
+
+
+class PaperShards:
+    """Of the size of the paper's data, without the photos."""
+
+    partition = types.SimpleNamespace(num_classes=26_263)
+
+    def count(self, split):
+        return {"train": 91_000_000, "validation": 34_000_000}[split]
+
+
+@pytest.fixture(scope="module")
+def paper():
+    """A plan for the paper's 200 machines."""
+    config = TrainConfig(
+        shards="", model_dir="", batch_size=6_400, lanes=200, steps=100_000
+    )
+    there = resources.Hardware(replicas=200, memory=16 * GB, disk=100 * GB)
+    return planning.estimate(config, PaperShards(), there, record=100_000)
+
+
+def test_the_papers_parameters_are_counted_without_the_head(paper):
+    assert paper.parameters == 75_615_671
+    assert paper.trunk_parameters == 21_802_784  # Keras' own, without top
+    assert paper.head_parameters == (2_048 + 1) * 26_263
+    # 17,216 channels are normalised; each has a mean and a variance.
+    assert paper.memory["gradients"] == (75_615_671 - 2 * 17_216) * 4
+    assert paper.memory["optimizer"] == paper.memory["gradients"]
+
+
+def test_the_papers_steps_and_bytes_are_those_computed_by_hand(paper):
+    assert paper.steps_per_epoch == 14_218  # 91,000,000 // 6,400
+    assert paper.photos_per_replica == 32
+    numbers = 75_615_671 + 3  # with loss, accuracy and stops
+    assert paper.all_reduce == 4 * numbers
+    assert paper.wire == pytest.approx(2 * 199 / 200 * 4 * numbers, abs=1)
+    assert paper.checkpoint == 4 * (75_615_671 + 75_581_239)
+    assert paper.disk == 4 * paper.checkpoint + 4 * 75_615_671
+    assert paper.memory["shuffle window"] == 16_384 * 100_000
+    assert paper.problems == ()
+    paper.refuse()
+
+
+def test_the_text_says_it_for_people(paper):
+    text = planning.text(paper)
+    for part in (
+        "75,615,671 (trunk 21,802,784, head 53,812,887)",
+        "6,400: 200 replica(s) of 32 photos",
+        "100,000: 7.03 epochs",
+        "0.48 s at 10 Gbit/s",
+        "605 MB, 3 kept",
+        "GB of 16.0 GB",
+    ):
+        assert part in text
+
+
+@pytest.fixture(scope="module")
+def make_plan(small_shards):
+    """A function for plans of a small model on the small shards."""
+    shards = input_pipeline.open_shards(str(small_shards))
+
+    def make(there=None, record=2_000, shards=shards, **options):
+        known = {"image_size": 75, "width": 0.1, "batch_size": 16}
+        config = TrainConfig(
+            shards=str(small_shards), model_dir="m", **(known | options)
+        )
+        there = there or resources.Hardware()
+        return planning.estimate(config, shards, there, record)
+
+    return make
+
+
+def test_what_there_is_enough_of_is_no_problem(make_plan):
+    there = resources.Hardware(replicas=2, memory=8 * GB, disk=GB)
+    assert make_plan(there).problems == ()
+
+
+def test_memory_grows_with_what_is_held(make_plan):
+    plain = make_plan().memory
+    larger = make_plan(batch_size=32).memory
+    assert larger["activations"] == 2 * plain["activations"]
+    assert larger["weights"] == plain["weights"]
+    shared = make_plan(resources.Hardware(replicas=2)).memory
+    assert 2 * shared["activations"] == plain["activations"]
+    # No more than there are of photos: 320.
+    assert plain["shuffle window"] == 320 * 2_000
+
+
+@pytest.mark.slow  # builds one more model
+def test_activations_are_narrow_where_layers_compute_so(make_plan):
+    plain, narrow = (
+        make_plan(precision=p).memory for p in ("float32", "bfloat16")
+    )
+    assert 0.45 < narrow["activations"] / plain["activations"] < 0.7
+    assert narrow["weights"] == plain["weights"]
+
+
+def test_too_little_memory_names_a_batch_that_fits(make_plan):
+    there = resources.Hardware(memory=2_000_000_000)
+
+    def plan(batch):
+        return make_plan(there, shards=PaperShards(), batch_size=batch, lanes=3)
+
+    refused = plan(3_999)
+    [problem] = refused.problems
+    assert "of the CPU's memory, and there are 2.0 GB" in problem
+    batch = int(problem.partition("--batch_size=")[2].split()[0])
+    assert batch % 3 == 0
+    needed = [sum(plan(b).memory.values()) for b in (batch, batch + 33)]
+    assert needed[0] <= there.memory < needed[1]
+    with pytest.raises(config_flags.UsageError, match="--batch_size="):
+        refused.refuse()
+
+
+def test_somewhat_too_little_memory_is_not_refused(make_plan):
+    needed = sum(make_plan().memory.values())
+    assert not make_plan(
+        resources.Hardware(memory=round(0.85 * needed))
+    ).problems
+    assert make_plan(resources.Hardware(memory=round(0.75 * needed))).problems
+
+
+def test_what_no_batch_helps_is_said_so(make_plan):
+    [problem] = make_plan(resources.Hardware(memory=GB // 2)).problems
+    assert "no batch fits" in problem
+    [problem] = make_plan(
+        resources.Hardware(memory=3 * GB), record=10_000_000
+    ).problems
+    assert "the shuffle window takes 3.2 GB: lower --shuffle_buffer" in problem
+
+
+def test_a_gpus_memory_holds_no_photos_to_shuffle(make_plan):
+    there = resources.Hardware(device="GPU", memory=GB)
+    assert not make_plan(there, record=10_000_000).problems
+    assert make_plan(resources.Hardware(memory=GB), record=10_000_000).problems
+
+
+def test_a_full_disk_is_refused(make_plan):
+    there = resources.Hardware(disk=1_000_000)
+    [problem] = make_plan(there).problems
+    assert "1.0 MB are free" in problem
+    assert "--keep_checkpoints" in problem
+
+
+def test_fewer_photos_than_a_batch_are_refused(make_plan):
+    [problem] = make_plan(batch_size=400, lanes=4).problems
+    assert "320 training photos and --batch_size is 400" in problem
+    assert "at most 320" in problem
+
+
+def test_lanes_that_replicas_cannot_share_are_refused(make_plan):
+    [problem] = make_plan(resources.Hardware(replicas=4)).problems
+    assert "e.g. --lanes=4" in problem
+
+
+def test_the_tpus_memory_is_for_another_program_to_tell(make_plan):
+    text = planning.text(make_plan(resources.Hardware(device="TPU")))
+    assert "launch/check_tpu.sh" in text
+
+
+def test_the_plan_here_and_now_measures_what_there_is(small_shards, tmp_path):
+    shards = input_pipeline.open_shards(str(small_shards))
+    config = TrainConfig(
+        shards=str(small_shards),
+        model_dir=str(tmp_path / "new" / "model"),
+        image_size=75,
+        width=0.1,
+    )
+    strategy = tf.distribute.OneDeviceStrategy("/cpu:0")
+    plan = planning.plan(config, shards, strategy)
+    assert plan.hardware.device == "CPU"
+    assert plan.hardware.disk > 0
+    assert not (tmp_path / "new").exists()
+    path = pathlib.Path(shards.split("train")[0][0])
+    record = path.stat().st_size / shards.split("train")[0][1]
+    assert plan.memory["shuffle window"] == round(320 * record)

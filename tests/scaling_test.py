@@ -1,0 +1,42 @@
+"""Tests of benchmarks.scaling, on a program that only says it trains."""
+
+import sys
+
+import pytest
+
+from benchmarks import measure, scaling
+
+TALK = """
+import sys, time
+print("12 photos; 1,234 parameters; 2 replica(s)", file=sys.stderr)
+for step in (1, 2, 4, 6, 8, 1_000):
+    time.sleep(0.05)
+    print(f"[w0] step {step:,}/1,000,000  loss 1", file=sys.stderr, flush=True)
+time.sleep({rest})
+"""
+
+
+def test_steps_between_lines_are_timed_and_the_program_is_ended():
+    command = [sys.executable, "-c", TALK.replace("{rest}", "600")]
+    sample = scaling.follow(command, batch=10, steps=4)
+    assert sample.parameters == 1234
+    assert 0 < sample.photos_per_second < 4 * 10 / 0.1  # 2 to 6: two pauses
+    assert sample.cpu_seconds >= 0
+
+
+def test_a_program_that_ends_early_is_shown():
+    command = [sys.executable, "-c", TALK.replace("{rest}", "0/0")]
+    with pytest.raises(measure.BenchmarkError, match="1,000/1,000,000"):
+        scaling.follow(command, batch=10, steps=5_000)
+
+
+@pytest.mark.parametrize(
+    ("workers", "gigabits", "seconds"),
+    [(8, 10, 0.42), (200, 1, 4.8), (200, 100, 0.05)],
+)
+def test_the_plan_is_the_arithmetic_of_a_ring(workers, gigabits, seconds):
+    config = scaling.Config(latency=0, worker_speeds=(32 / seconds,))
+    rows = {tuple(row[:2]): row[2:] for row in scaling.planned(config)}
+    found, share = rows[workers, gigabits]
+    assert found == pytest.approx(seconds, rel=0.05)
+    assert 48 < float(share.rstrip("%")) < 52  # a step takes as long again

@@ -1,0 +1,327 @@
+import shutil
+
+import h5py
+import keras
+import numpy as np
+import pytest
+import replicas
+import tensorflow as tf
+from conftest import SMALL_MODEL
+
+from planet_tf import (
+    checkpoints,
+    model_dir,
+    models,
+    training,
+    warm_start,
+)
+from planet_tf import partition as partition_lib
+from planet_tf.config import TrainConfig
+from planet_tf.warm_start import WarmStartError
+
+SIZES = {"image_size": 75, "width": SMALL_MODEL["width"]}
+
+
+def images(count=2):
+    rng = np.random.default_rng(0)
+    return rng.uniform(-1, 1, (count, 75, 75, 3)).astype(np.float32)
+
+
+def other_partition(directory):
+    """The model's own cells, split once more; two of the children are gone."""
+    old = model_dir.read_partition(str(directory))
+    rng = np.random.default_rng(0)
+    lat, lng = (old.latlng.repeat(500, 0) + rng.normal(0, 2, (2000, 2))).T
+    new = partition_lib.build(lat, lng, max_photos=60, min_photos=1)
+    return old, new
+
+
+@pytest.fixture(scope="module")
+def small():
+    """A small untrained model of four classes."""
+    return models.photo_classifier(4, **SIZES)
+
+
+@pytest.fixture
+def model(small):
+    """The same, with other weights in each test."""
+    rng = np.random.default_rng(0)
+    for weights in small.weights:
+        weights.assign(rng.normal(0, 0.1, weights.shape))
+    return small
+
+
+def load(source, model, partition=None):
+    partition = partition or model_dir.read_partition(str(source))
+    return warm_start.load(str(source), model, partition)
+
+
+def weights_in(checkpoint, but="nothing"):
+    reader = tf.train.load_checkpoint(str(checkpoint))
+    return {
+        reader.get_tensor(name).tobytes()
+        for name in reader.get_variable_to_shape_map()
+        if name.startswith("model/") and but not in name
+    }
+
+
+def weights_of(model):
+    return {weights.tobytes() for weights in model.get_weights()}
+
+
+def test_a_model_of_the_same_partition_is_taken_as_it_is(small_model, model):
+    said = load(small_model, model)
+    assert said.endswith("ckpt-30; cells of the head: 4 as before")
+    wanted = weights_in(small_model / "checkpoints" / "ckpt-30")
+    assert weights_of(model) == wanted
+
+
+@pytest.mark.slow
+def test_damaged_checkpoints_are_passed_by_down_to_the_saved_model(
+    small_model, model, tmp_path
+):
+    directory = tmp_path / "model"
+    shutil.copytree(small_model, directory)
+    for path in (directory / "checkpoints").glob("ckpt-*"):
+        if path.name == "ckpt-30.index":
+            path.write_bytes(path.read_bytes()[:99])
+        elif ".data" in path.name:
+            path.write_bytes(path.read_bytes()[:-9999])
+    steps = checkpoints.saved_steps(str(directory / "checkpoints"))
+    *notes, last = load(directory, model).splitlines()
+    assert len(notes) == len(steps) > 1
+    assert all(note.startswith("warning: ") for note in notes)
+    assert "ckpt-30 cannot be used" in notes[0]
+    assert "export/variables/variables" in last
+    exported = small_model / "export" / "variables" / "variables"
+    assert weights_of(model) == weights_in(exported)
+
+    shutil.rmtree(directory / "export")
+    with pytest.raises(WarmStartError, match="no weights in .* to start from"):
+        load(directory, model)
+
+
+@pytest.mark.slow
+def test_cells_of_another_partition_share_the_old_cells_probability(
+    small_model, model
+):
+    old, new = other_partition(small_model)
+    load(small_model, model)
+    before = tf.nn.softmax(model(images(), training=False)).numpy()
+    finer = models.photo_classifier(new.num_classes, **SIZES)
+    said = load(small_model, finer, new)
+    within = int(said.split("cells of the head: ")[1].split(" within")[0])
+    assert within > 4
+    after = tf.nn.softmax(finer(images(), training=False)).numpy()
+    parent = old.labels(*new.latlng.T)
+    shares = np.stack(
+        [after[:, parent == n].sum(1) for n in range(old.num_classes)], 1
+    )
+    shares /= shares.sum(1, keepdims=True)  # less the cells from elsewhere
+    np.testing.assert_allclose(shares, before, rtol=1e-3)
+
+
+@pytest.mark.slow
+def test_a_run_starts_from_another_models_weights_and_says_so(
+    small_model, small_shards, tmp_path, capfd
+):
+    options = SMALL_MODEL | {"steps": 1, "learning_rate": 0.0, "dropout": 0.2}
+    config = TrainConfig(
+        shards=str(small_shards),
+        model_dir=str(tmp_path / "warm"),
+        init_from=str(small_model),
+        **options,
+    )
+    training.train(config)
+    said = capfd.readouterr().err
+    assert "ckpt-30; cells of the head: 4 as before" in said
+    # At a rate of 0 only batch norm's moving statistics change.
+    assert weights_in(
+        tmp_path / "warm" / "checkpoints" / "ckpt-1", but="moving"
+    ) == weights_in(small_model / "checkpoints" / "ckpt-30", but="moving")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("in_scope", [False, True])
+def test_all_replicas_get_the_weights(small_model, model, in_scope):
+    load(small_model, model)
+    strategy = replicas.strategy(2)
+    with strategy.scope():
+        mirrored = models.photo_classifier(4, **SIZES)
+        if in_scope:
+            load(small_model, mirrored)
+    if not in_scope:
+        load(small_model, mirrored)
+    for mine, wanted in zip(mirrored.weights, model.weights, strict=True):
+        for value in replicas.values(strategy, mine.value):
+            np.testing.assert_array_equal(value, wanted)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("options", "wanted"),
+    [
+        ({"standardize": True}, "standardize=False, this run has True"),
+        ({"width": 0.2}, "--width=0.1, this run's is about 0.2"),
+    ],
+)
+def test_a_trunk_that_does_not_fit_is_refused_with_both_values(
+    small_model, options, wanted
+):
+    model = models.photo_classifier(4, **(SIZES | options))
+    with pytest.raises(WarmStartError, match=wanted):
+        load(small_model, model)
+
+
+@pytest.mark.slow
+def test_image_size_precision_and_dropout_may_differ(small_model, model):
+    load(small_model, model)
+    other = models.photo_classifier(
+        4, image_size=90, width=0.1, precision="bfloat16", dropout=0.5
+    )
+    load(small_model, other)
+    for mine, wanted in zip(other.weights, model.weights, strict=True):
+        np.testing.assert_array_equal(mine.numpy(), wanted.numpy())
+
+
+def test_a_checkpoint_of_other_cells_is_passed_by(small_model, model, tmp_path):
+    directory = tmp_path / "model"
+    shutil.copytree(small_model, directory)
+    facts = model_dir.read_config(str(directory))
+    other = partition_lib.build(
+        *np.repeat([[10, -10, 60, -70], [0, 90, -90, 170]], 9, axis=1),
+        max_photos=9,
+        min_photos=1,
+    )
+    assert other.num_classes == 4  # so weights would fit
+    with (directory / "partition.json").open("w") as file:
+        partition_lib.dump(other, file)
+    text = (directory / "config.json").read_text()
+    (directory / "config.json").write_text(
+        text.replace(facts["partition_fingerprint"], other.fingerprint)
+    )
+    with pytest.raises(WarmStartError, match="no weights in") as caught:
+        load(directory, model, other)
+    notes = str(caught.value).splitlines()[:-1]
+    assert len(notes) > 1
+    for note in notes:
+        assert facts["partition_fingerprint"] in note
+        assert other.fingerprint in note
+
+
+@pytest.mark.parametrize("name", ["missing", "empty"])
+def test_a_source_without_a_model_is_refused(name, model, tmp_path):
+    (tmp_path / "empty").mkdir()
+    partition = partition_lib.build(
+        np.zeros(9), np.zeros(9), max_photos=9, min_photos=1
+    )
+    with pytest.raises(WarmStartError, match=f"{name}.* is missing"):
+        load(tmp_path / name, model, partition)
+
+
+# --- files of Keras' weights
+
+
+@pytest.fixture(scope="module")
+def inception():
+    """Keras' own InceptionV3 as if trained, with a head of 12 classes."""
+    model = keras.applications.InceptionV3(
+        weights=None, classes=12, input_shape=(75, 75, 3)
+    )
+    rng = np.random.default_rng(0)
+    for weights in model.weights:
+        if len(weights.shape) > 1:
+            drawn = 1.4 * weights.numpy() * rng.uniform(0.8, 1.2, weights.shape)
+        else:  # batch norm, its moving statistics too
+            drawn = weights + 0.1 * np.abs(rng.normal(size=weights.shape))
+        weights.assign(drawn)
+    return model
+
+
+@pytest.fixture(scope="module")
+def without_top(inception):
+    """The same without its head."""
+    model = keras.applications.InceptionV3(
+        include_top=False, weights=None, input_shape=(75, 75, 3)
+    )
+    model.set_weights(inception.get_weights()[:-2])
+    return model
+
+
+@pytest.fixture(scope="module")
+def whole():
+    """A photo model of full width."""
+    return models.photo_classifier(4, image_size=75)
+
+
+def write_published(model, path):
+    """As the ImageNet weights that Keras publishes, which Keras 1 wrote."""
+    with h5py.File(path, "w") as file:
+        names = [layer.name.encode() for layer in model.layers]
+        file.attrs["layer_names"] = names
+        for layer in model.layers:
+            group = file.create_group(layer.name)
+            named = {f"{layer.name}/{w.name}:0": w for w in layer.weights}
+            group.attrs["weight_names"] = [n.encode() for n in named]
+            for name, weights in named.items():
+                group[name] = weights.numpy()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "write", "top"),
+    [
+        ("kernels.h5", write_published, True),
+        ("kernels_notop.h5", write_published, False),
+        # Older Kerases wrote their own layout by this name too.
+        ("old.weights.h5", write_published, False),
+        ("new.weights.h5", keras.Model.save_weights, True),
+        ("new.weights.h5", keras.Model.save_weights, False),
+        ("whole.keras", keras.Model.save, True),
+        ("whole.h5", keras.Model.save, False),
+    ],
+)
+def test_keras_files_give_the_embeddings_of_keras_own_model(
+    name, write, top, inception, without_top, whole, tmp_path
+):
+    path = tmp_path / name
+    write(inception if top else without_top, str(path))
+    before = whole.get_layer("logits").get_weights()
+    said = load(path, whole, partition="unused")
+    assert ("its head of 12 classes is left out" in said) == top
+    embed = keras.Model(whole.input, whole.get_layer(models.EMBEDDING).output)
+    found = embed(images(), training=False)
+    wanted = np.mean(without_top(images(), training=False), axis=(1, 2))
+    assert 0.1 < np.std(wanted) < 100
+    np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-4)
+    after = whole.get_layer("logits").get_weights()
+    for old, new in zip(before, after, strict=True):
+        np.testing.assert_array_equal(old, new)
+    path.write_bytes(path.read_bytes()[:-1_000_000])
+    with pytest.raises(WarmStartError, match="Needed is a whole file"):
+        load(path, whole, partition="unused")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["x.h5", "x.weights.h5", "x.keras"])
+def test_a_file_of_another_network_is_refused(name, whole, tmp_path):
+    other = keras.Sequential(
+        [keras.Input((75, 75, 3)), keras.layers.Conv2D(8, 3)]
+    )
+    write = other.save_weights if ".weights." in name else other.save
+    write(tmp_path / name)
+    with pytest.raises(WarmStartError, match="1 convolutions instead of 94"):
+        load(tmp_path / name, whole, partition="unused")
+
+
+@pytest.mark.slow
+def test_a_file_that_is_no_weights_is_refused(whole, tmp_path):
+    (tmp_path / "x.h5").write_text("not found")
+    with pytest.raises(WarmStartError, match="does not have the weights"):
+        load(tmp_path / "x.h5", whole, partition="unused")
+
+
+def test_a_narrow_model_does_not_take_keras_weights(model, tmp_path):
+    (tmp_path / "x.h5").write_text("")
+    with pytest.raises(WarmStartError, match=r"about 0\.1: .* use --width=1"):
+        load(tmp_path / "x.h5", model, partition="unused")
