@@ -57,17 +57,20 @@ def wait_for(condition, seconds=20):
 
 def test_a_gang_that_ends_well(tmp_path):
     seen = []
-    go = tmp_path / "go"
 
     def watch(up):
         seen.append(up)
-        if up == [False, True]:
-            go.touch()
+        (tmp_path / f"seen {up}").touch()
+
+    def until(up):
+        path = str(tmp_path / f"seen {up}")
+        return f"while not os.path.exists({path!r}): time.sleep(0.02)\n"
 
     ends = run(
         tmp_path,
-        "print('out', me, flush=True); print('err', file=sys.stderr)",
-        f"while not os.path.exists({str(go)!r}): time.sleep(0.02)",
+        until([True, True])
+        + "print('out', me, flush=True); print('err', file=sys.stderr)",
+        until([False, True]),
         watch=watch,
     )
     assert ends == gang.Ends((0, 0), None)
