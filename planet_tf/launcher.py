@@ -86,6 +86,11 @@ class LaunchConfig:
     status_seconds: float = option(
         60.0, help="between lines on how the local workers are doing", low=1
     )
+    bind_cpus: bool = option(
+        True,
+        help="give each local worker CPUs of its own; turn it off where other"
+        " programs use them too",
+    )
     dry_run: bool = option(
         False, help="print each worker's TF_CONFIG and command, then end"
     )
@@ -178,7 +183,8 @@ def run_local(
         os.path.join(directory, f"worker-{index}.log")
         for index in range(workers)
     ]
-    cpus, gpus = machine.cpus(), machine.gpus()
+    cpus = machine.cpus() if config.bind_cpus else []
+    gpus = machine.gpus()
     inherited = {k: v for k, v in os.environ.items() if k != "TF_CONFIG"}
 
     def members() -> list[gang.Member]:

@@ -166,6 +166,22 @@ def test_gpus_and_cpus_are_dealt_to_the_workers():
     )
 
 
+@pytest.mark.parametrize(
+    ("options", "bound"), [([], [{1}, {2}]), (["--nobind_cpus"], [set()] * 2)]
+)
+def test_workers_have_cpus_of_their_own(launch, monkeypatch, options, bound):
+    monkeypatch.setattr(machine, "cpus", lambda: [1, 2])
+    found = []
+
+    def run(members, **_):
+        found.extend(set(member.cpus) for member in members)
+        return gang.Ends((0, 0), None)
+
+    monkeypatch.setattr(gang, "run", run)
+    assert launch("pass", *options) == 0
+    assert found == bound
+
+
 def test_free_ports_differ():
     assert len(set(machine.ports(20))) == 20
     assert machine.ports(2, 7000) == [7000, 7001]
