@@ -12,7 +12,14 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks import rounds
-from planet_tf import input_pipeline, models, progress, steps, training
+from planet_tf import (
+    input_pipeline,
+    memory,
+    models,
+    progress,
+    steps,
+    training,
+)
 from planet_tf.config import TrainConfig
 
 INPUT_BATCHES = 8  # that the input makes alone while a step would be made
@@ -57,11 +64,13 @@ def serve_loop(config: TrainConfig, warm: int, timed: int) -> None:
             self.turn_left = warm + timed
 
     progress.Log = PacedLog
+    memory.keep_freed()  # as planet_tf.train does
     training.train(config)
 
 
 def serve_bare(config: TrainConfig, classes: int, warm: int, n: int) -> None:
     """A step of the model and optimizer of planet_tf.train, and no more."""
+    memory.keep_freed()
     keras.utils.set_random_seed(config.seed)
     model = training.build_model(config, classes)
     optimizer = steps.Adagrad(model.trainable_variables)

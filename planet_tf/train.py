@@ -38,6 +38,7 @@ def _train(config: TrainConfig) -> int:
         checkpoints,
         distribution,
         input_pipeline,
+        memory,
         model_dir,
         preemption,
         progress,
@@ -46,6 +47,7 @@ def _train(config: TrainConfig) -> int:
         warm_start,
     )
 
+    memory.keep_freed()
     try:
         training.train(config)
     except (
