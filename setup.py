@@ -70,6 +70,14 @@ _TPU_CHECK = [
     "libtpu>=0.0.52,<0.1",
 ]
 
+# The fastest way to decode photos outside TensorFlow: benchmarks'
+# yardstick. Their licences are MIT and Apache-2.0.
+_BENCH = [
+    "opencv-python-headless>=4.10",
+    "psutil>=6",  # memory of the measured processes
+    "simplejpeg>=1.8",
+]
+
 _TEST = [
     *_GCP,
     *_HEIC,
@@ -116,6 +124,7 @@ setuptools.setup(
         "gcp": _GCP,
         "test": _TEST,
         "tpu_check": _TPU_CHECK,
+        "bench": _BENCH,
     },
     entry_points={
         "console_scripts": [

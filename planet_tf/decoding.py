@@ -14,13 +14,13 @@ from planet_tf.config import TrainConfig
 
 
 def parse(record: tf.Tensor, names: Sequence[str]) -> dict[str, tf.Tensor]:
-    """Some features of a serialised photo record."""
+    """Some features of serialised photo records, one or (n,)."""
     spec = records.photo_spec()
     features = {
         name: tf.io.FixedLenFeature((), tf.as_dtype(spec[name]))
         for name in names
     }
-    return tf.io.parse_single_example(record, features)
+    return tf.io.parse_example(record, features)
 
 
 def evaluation_image(

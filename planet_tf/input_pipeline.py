@@ -134,8 +134,10 @@ def training_batches(
     my_lanes = range(first_lane, first_lane + mine)
     read = _windows(shards, config, my_lanes, first_step).read
 
-    def example(key: tf.Tensor, record: tf.Tensor) -> dict[str, tf.Tensor]:
-        photo = parse(record, ("image", "label", "lat", "lng"))
+    def parsed(keys: tf.Tensor, found: tf.Tensor) -> tuple:
+        return keys, parse(found, ("image", "label", "lat", "lng"))
+
+    def example(key: tf.Tensor, photo: dict[str, tf.Tensor]) -> dict:
         return {
             "image": training_image(
                 photo["image"],
@@ -157,6 +159,7 @@ def training_batches(
             num_parallel_calls=mine,
             deterministic=True,
         )
+        .map(parsed)
         .unbatch()
         .map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         .batch(config.batch_size // replicas, drop_remainder=True)

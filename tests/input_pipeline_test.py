@@ -1,3 +1,4 @@
+import functools
 import json
 
 import numpy as np
@@ -20,6 +21,7 @@ def context(workers=1, worker=0, replicas=1):
     return tf.distribute.InputContext(workers, worker, workers * replicas)
 
 
+@functools.cache  # as many tests ask for the same
 def batches_of(shards, config, first_step=0, **where):
     return list(
         input_pipeline.training_batches(
@@ -44,16 +46,16 @@ def photos_of(batches):
 
 
 def test_batches_are_a_function_of_the_step(small_shards):
-    config = make_config(small_shards, steps=50)
+    config = make_config(small_shards, steps=45)
     assert windows.steps_per_window(config) == 5
     whole = batches_of(small_shards, config)
-    assert len(whole) == 50
+    assert len(whole) == 45
     assert whole[0]["image"].shape == (16, 75, 75, 3)
-    for first_step in (1, 7, 15, 20, 39):
+    for first_step in (7, 15, 39):
         rest = batches_of(small_shards, config, first_step)
         assert same(whole[first_step:], rest)
     assert not same(whole[:20], whole[20:40])
-    other = make_config(small_shards, seed=1, steps=50)
+    other = make_config(small_shards, seed=1, steps=45)
     assert not same(whole, batches_of(small_shards, other))
 
 
@@ -83,11 +85,11 @@ def test_replicas_of_one_worker_get_the_batches_of_as_many_workers(
     assert same(two[1::2], second)
 
 
-@pytest.mark.parametrize("before, after", [(2, 1), (1, 2), (1, 4)])
+@pytest.mark.parametrize("before, after", [(2, 1), (1, 4)])
 def test_other_workers_go_on_with_the_rest_of_the_epoch(
     small_shards, before, after
 ):
-    config = make_config(small_shards, steps=20)
+    config = make_config(small_shards)
     seen = []
     for workers, first, last in ((before, 0, 7), (after, 7, 20)):
         for worker in range(workers):
@@ -109,11 +111,11 @@ def test_an_epoch_shows_no_photo_twice_and_leaves_out_less_than_a_batch(
 
 
 def test_neighbours_in_a_file_come_far_apart_and_epochs_differ(small_shards):
-    config = make_config(small_shards, steps=40)
+    config = make_config(small_shards, steps=45)
     batches = batches_of(small_shards, config)
     places = [
         {photo: i for i, photo in enumerate(photos_of(epoch))}
-        for epoch in (batches[:20], batches[20:])
+        for epoch in (batches[:20], batches[20:40])
     ]
     shards = input_pipeline.open_shards(str(small_shards))
     apart = []
@@ -133,7 +135,7 @@ def test_neighbours_in_a_file_come_far_apart_and_epochs_differ(small_shards):
 
 
 def test_a_photo_looks_different_in_each_epoch(small_shards):
-    config = make_config(small_shards, steps=40)
+    config = make_config(small_shards, steps=45)
     batches = batches_of(small_shards, config)
     looks = [
         dict(
@@ -143,7 +145,7 @@ def test_a_photo_looks_different_in_each_epoch(small_shards):
                 strict=True,
             )
         )
-        for epoch in (batches[:20], batches[20:])
+        for epoch in (batches[:20], batches[20:40])
     ]
     assert not any(np.array_equal(looks[0][x], looks[1][x]) for x in looks[0])
 
