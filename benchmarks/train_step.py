@@ -20,7 +20,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from benchmarks import collection, rounds, train_step_table
-from planet_tf import config_flags, records
+from planet_tf import config_flags, machine, records
 from planet_tf import partition as partition_lib
 from planet_tf.config import MIN_IMAGE_SIZE, TrainConfig
 from planet_tf.config_flags import option
@@ -69,7 +69,7 @@ class Config:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the program; returns its exit code."""
     config, _ = config_flags.parse(Config, argv or sys.argv, usage=__doc__)
-    native = bfloat16_is_native()
+    native = machine.bfloat16_is_native()
     config = dataclasses.replace(
         config,
         precision=config.precision or ("bfloat16" if native else "float32"),
@@ -88,13 +88,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 1
     print("\n".join(lines))
     return 0
-
-
-def bfloat16_is_native() -> bool:
-    """Whether the CPU multiplies in bfloat16 itself (Linux on x86)."""
-    path = pathlib.Path("/proc/cpuinfo")
-    text = path.read_text() if path.exists() else ""
-    return bool({"avx512_bf16", "amx_bf16"} & set(text.split()))
 
 
 def train_config(config: Config) -> TrainConfig:

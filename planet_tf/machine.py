@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from planet_tf import clusters
 
+_CPUINFO = pathlib.Path("/proc/cpuinfo")
 _TOPOLOGY = "/sys/devices/system/cpu/cpu{}/topology/{}"
 
 
@@ -79,6 +80,12 @@ def cpus() -> list[int]:
         return (*numbers, cpu)
 
     return sorted(os.sched_getaffinity(0), key=place)
+
+
+def bfloat16_is_native() -> bool:
+    """Whether the CPU multiplies in bfloat16 itself (Linux on x86)."""
+    text = _CPUINFO.read_text() if _CPUINFO.exists() else ""
+    return bool({"avx512_bf16", "amx_bf16"} & set(text.split()))
 
 
 def gpus() -> list[str]:

@@ -89,6 +89,7 @@ def _train(config: TrainConfig, stop: preemption.StopSignals) -> None:
         notes += [warm_start.load(config.init_from, model, shards.partition)]
         first = {"first weights": weights_digest(model)}
         distribution.agree(strategy, first)  # each has read them for itself
+    notes += plan.hints
 
     # --- loop
     per_epoch = input_pipeline.steps_per_epoch(shards, config)

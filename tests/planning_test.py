@@ -1,10 +1,17 @@
+import dataclasses
 import pathlib
 import types
 
 import pytest
 import tensorflow as tf
 
-from planet_tf import config_flags, input_pipeline, planning, resources
+from planet_tf import (
+    config_flags,
+    input_pipeline,
+    machine,
+    planning,
+    resources,
+)
 from planet_tf.config import TrainConfig
 
 GB = 10**9
@@ -49,6 +56,32 @@ def test_the_papers_steps_and_bytes_are_those_computed_by_hand(paper):
     assert paper.memory["shuffle window"] == 16_384 * 100_000
     assert paper.problems == ()
     paper.refuse()
+
+
+@pytest.mark.parametrize(
+    ("precision", "device", "flags", "hinted"),
+    [
+        ("float32", "CPU", "avx512f avx512_bf16", True),
+        ("float32", "CPU", "avx2 amx_bf16 amx_tile", True),
+        ("float32", "CPU", "avx512f avx512_vnni", False),
+        ("bfloat16", "CPU", "avx512_bf16", False),
+        ("float32", "GPU", "avx512_bf16", False),
+        ("float32", "CPU", None, False),  # no Linux
+    ],
+)
+def test_bfloat16_is_hinted_at_where_the_cpu_has_it(
+    paper, tmp_path, monkeypatch, precision, device, flags, hinted
+):
+    path = tmp_path / "cpuinfo"
+    if flags is not None:
+        path.write_text(f"processor : 0\nflags : fpu {flags} sse\n")
+    monkeypatch.setattr(machine, "_CPUINFO", path)
+    plan = dataclasses.replace(
+        paper,
+        config=dataclasses.replace(paper.config, precision=precision),
+        hardware=dataclasses.replace(paper.hardware, device=device),
+    )
+    assert ("--precision=bfloat16" in planning.text(plan)) == hinted
 
 
 def test_the_text_says_it_for_people(paper):

@@ -47,7 +47,9 @@ def terminate():
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     """The tiny model, no plan of the large one, and no export."""
-    monkeypatch.setattr(planning, "plan", lambda *_: unittest.mock.Mock())
+    monkeypatch.setattr(
+        planning, "plan", lambda *_: unittest.mock.Mock(hints=())
+    )
     monkeypatch.setattr(preemption, "StopSignals", Signals)
     monkeypatch.setattr(training, "build_model", replicas.tiny_model)
     monkeypatch.setattr(export, "save", lambda module, directory: None)

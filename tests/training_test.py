@@ -126,7 +126,9 @@ def test_validation_equals_a_direct_computation(small_shards, count, limit):
 @pytest.fixture
 def unplanned(monkeypatch):
     """No plan is made, since that takes seconds."""
-    monkeypatch.setattr(planning, "plan", lambda *_: unittest.mock.Mock())
+    monkeypatch.setattr(
+        planning, "plan", lambda *_: unittest.mock.Mock(hints=())
+    )
 
 
 def run_again(small_model, small_shards, tmp_path, **options):
