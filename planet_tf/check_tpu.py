@@ -126,7 +126,7 @@ def replica_step(config: CheckTpuConfig, photos: int) -> Step:
     def of_batch(image: tf.Tensor, label: tf.Tensor) -> tuple:
         return strategy.run(step, args=({"image": image, "label": label},))
 
-    compiled = tf.function(of_batch, jit_compile=True)
+    compiled = tf.function(of_batch, jit_compile=True, autograph=False)
     size = config.image_size
     lower = compiled.experimental_get_compiler_ir(
         tf.TensorSpec((photos, size, size, 3), tf.float32),
