@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import pathlib
+import signal
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,6 +14,10 @@ from PIL import Image
 
 from planet_tf import partition as partition_lib
 from planet_tf import records
+
+# A shell that starts the tests in the background has them ignore Ctrl-C, and
+# so what they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
