@@ -123,7 +123,7 @@ setuptools.setup(
         "demo": _DEMO,
         "gcp": _GCP,
         "test": _TEST,
-        "tpu_check": _TPU_CHECK,
+        "tpu-check": _TPU_CHECK,
         "bench": _BENCH,
     },
     entry_points={

@@ -3,7 +3,7 @@
 #
 #   launch/check_tpu.sh --topology=v5e:2x2 --batch_size=512 [...]
 #
-# Needs the packages of the extra tpu_check (pip install '.[train,tpu_check]').
+# Needs the packages of the extra tpu-check (pip install '.[train,tpu-check]').
 # --help lists the options; docs/tpu.md says what is checked and what is not.
 #
 # It runs in the environment of launch/setup_env.sh if there is one, else with

@@ -78,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if missing := tpu_compile.missing_packages():
         print(
             f"error: not installed: {', '.join(missing)}; the check needs the"
-            " TPU's compiler: pip install 'planet-tf[tpu_check]'",
+            " TPU's compiler: pip install 'planet-tf[tpu-check]'",
             file=sys.stderr,
         )
         return 1

@@ -141,7 +141,7 @@ def test_without_the_compiler_the_extra_is_named(capsys, monkeypatch):
     assert check_tpu.main(["check_tpu"]) == 1
     shown = capsys.readouterr().err
     assert "no_such_libtpu" in shown
-    assert "pip install 'planet-tf[tpu_check]'" in shown
+    assert "pip install 'planet-tf[tpu-check]'" in shown
 
 
 def convolution_flops(model, photos):
@@ -162,7 +162,7 @@ def convolution_flops(model, photos):
 @pytest.mark.slow
 @pytest.mark.skipif(
     bool(tpu_compile.missing_packages()),
-    reason="needs jax and libtpu: pip install 'planet-tf[tpu_check]'",
+    reason="needs jax and libtpu: pip install 'planet-tf[tpu-check]'",
 )
 def test_a_small_model_compiles_from_the_command_line():
     from planet_tf import models

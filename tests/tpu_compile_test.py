@@ -10,7 +10,7 @@ def needs_libtpu(test):
     """Marks a test that compiles, which takes seconds."""
     skip = pytest.mark.skipif(
         bool(tpu_compile.missing_packages()),
-        reason="needs jax and libtpu: pip install 'planet-tf[tpu_check]'",
+        reason="needs jax and libtpu: pip install 'planet-tf[tpu-check]'",
     )
     return pytest.mark.slow(skip(test))
 
