@@ -4,16 +4,15 @@ python tests/replay.py STAGED WORK
 """
 
 import pathlib
+import shutil
 import sys
-import tarfile
 
 
 def main() -> None:
     """Runs STAGED/pipeline.pb with the code of STAGED/workflow.tar.gz only."""
     staged, work = map(pathlib.Path, sys.argv[1:])
     sys.path.pop(0)  # the directory of this file
-    with tarfile.open(staged / "workflow.tar.gz") as archive:
-        archive.extractall(work, filter="data")
+    shutil.unpack_archive(staged / "workflow.tar.gz", work)
     [source] = work.iterdir()
     sys.path.insert(0, str(source))
 
