@@ -28,7 +28,7 @@ from collections.abc import Iterator, Sequence
 import psutil
 
 from benchmarks import measure, train_step
-from planet_tf import config_flags, roofline
+from planet_tf import config_flags, roofline, traffic
 from planet_tf.config import PRECISIONS
 from planet_tf.config_flags import UsageError, option
 
@@ -37,9 +37,9 @@ _EVERY = 2  # steps between the lines that are timed
 _START_SECONDS = 900.0  # at most, to the first of these lines
 _NEVER = 1_000_000_000
 _LINE = re.compile(r"(?:\[w0\] )?step ([\d,]+)/")
-_PARAMETERS = re.compile(r"([\d,]+) parameters")
-_BYTES = 4  # of a parameter: gradients are summed in float32
 _BITS = 8
+_TRUNK_PARAMETERS = 21_802_784  # of InceptionV3 without its last layer
+_FEATURES = 2_048  # that go into that
 _HOP_BYTES = 8 * 2**20  # of a piece of the gradients, from worker to worker
 _HEADER = (
     *("classes", "precision", "1 process, photos/s", "workers, photos/s"),
@@ -65,7 +65,7 @@ class Config:
     steps: int = option(6, help="steps of a turn, an even number", low=2)
     photos: int = option(512, help="in the shards", low=16)
     # --- the second table
-    parameters: int = option(75_615_671, help="of the model that is planned")
+    plan_classes: int = option(26_263, help="of the model that is planned")
     cluster: tuple[int, ...] = option(
         (8, 64, 200), help="how many workers to plan for", low=2
     )
@@ -97,7 +97,6 @@ class Sample:
     photos_per_second: float
     cpu_seconds: float  # a photo
     lo_bytes: float  # a step
-    parameters: int
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -111,7 +110,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if rows:
         print(measure.markdown_table(_HEADER, rows), end="\n\n")
     shares = [f"share at {x:,.0f} photos/s" for x in config.worker_speeds]
-    header = ["workers", "Gbit/s", "all-reduce, s", *shares]
+    header = ["workers", "Gbit/s", "MB sent", "seconds", *shares]
     print(measure.markdown_table(header, planned(config)))
     return 0
 
@@ -131,20 +130,35 @@ def measured(config: Config) -> Iterator[list]:
 
 def planned(config: Config) -> list[list]:
     """Rows of the second table."""
-    size = config.parameters * _BYTES
     rows = []
     for workers, gigabits in itertools.product(config.cluster, config.gigabits):
-        pieces = math.ceil(size / (_HOP_BYTES * workers))
-        seconds = roofline.all_reduce_seconds(
-            size,
-            workers,
-            gigabits * roofline.GIGA / _BITS,
-            config.latency * pieces,
+        photos = workers * config.worker_batch
+        found = expected(config.plan_classes, photos, workers)
+        ring = workers, gigabits * roofline.GIGA / _BITS
+        pieces = math.ceil(found.summed / (_HOP_BYTES * workers))
+        seconds = traffic.all_reduce_seconds(
+            found.summed, *ring, config.latency * pieces
         )
+        if found.gathered:
+            # The sizes go round first.
+            seconds += traffic.all_gather_seconds(
+                found.gathered, *ring, config.latency * 2
+            )
         alone = [config.worker_batch / x for x in config.worker_speeds]
         shares = [f"{seconds / (seconds + x):.1%}" for x in alone]
-        rows.append([workers, gigabits, seconds, *shares])
+        rows.append([workers, gigabits, found.sent / 1e6, seconds, *shares])
     return rows
+
+
+def expected(classes: int, photos: int, workers: int) -> traffic.Traffic:
+    """What workers that train InceptionV3 with a global batch should send."""
+    return traffic.of_step(
+        parameters=_TRUNK_PARAMETERS + (_FEATURES + 1) * classes,
+        features=_FEATURES,
+        classes=classes,
+        photos=photos,
+        replicas=workers,
+    )
 
 
 def measure_case(
@@ -168,8 +182,9 @@ def measure_case(
             getattr(a, name) / getattr(b, name) for a, b in pairs
         )
 
-    ring = config.workers * roofline.all_reduce_bytes(
-        many[0].parameters * _BYTES, config.workers
+    ring = (
+        config.workers
+        * expected(classes, config.batch_size, config.workers).sent
     )
     sent = statistics.median(x.lo_bytes for x in many)
     return [
@@ -252,9 +267,8 @@ def follow(command: Sequence[str], batch: int, steps: int) -> Sample:
         )
     ends = zip(marks[0], marks[-1], strict=True)
     many, seconds, cpu, sent = (b - a for a, b in ends)
-    parameters = _PARAMETERS.search("".join(lines))[1].replace(",", "")
     photos = many * batch
-    return Sample(photos / seconds, cpu / photos, sent / many, int(parameters))
+    return Sample(photos / seconds, cpu / photos, sent / many)
 
 
 def _used(family: psutil.Process) -> tuple[float, int]:

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 TRUNK = "trunk"  # name of InceptionV3 within the model
 EMBEDDING = "embedding"  # name of the penultimate layer, which albums use
+HEAD = "logits"  # name of the last layer, a dense one with an output a class
 
 
 def photo_classifier(
@@ -86,9 +87,7 @@ def photo_classifier(
         features = SeededDropout(dropout, name="dropout", dtype=policy)(
             features
         )
-    logits = keras.layers.Dense(num_classes, name="logits", dtype=policy)(
-        features
-    )
+    logits = keras.layers.Dense(num_classes, name=HEAD, dtype=policy)(features)
     if mixed:
         logits = keras.layers.Activation("linear", dtype="float32")(logits)
     return keras.Model(inputs, logits, name="photo_classifier")

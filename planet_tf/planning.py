@@ -10,7 +10,14 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 
-from planet_tf import config_flags, machine, model_size, resources, roofline
+from planet_tf import (
+    config_flags,
+    machine,
+    model_size,
+    resources,
+    roofline,
+    traffic,
+)
 from planet_tf.config import TrainConfig
 from planet_tf.input_pipeline import Shards
 
@@ -20,7 +27,7 @@ _PROCESS_BYTES = 1_000_000_000
 _BATCHES_AHEAD = 4  # that the input pipeline holds, decoded
 # Estimates this much above the memory may still run.
 _TOLERANCE = 1 / 0.8
-_LINK_GBITS = (10, 100)  # networks to give the time of an all-reduce for
+_LINK_GBITS = (10, 100)  # networks to give the time on
 
 
 class PlanError(config_flags.UsageError):
@@ -33,7 +40,7 @@ class Plan:
 
     Attributes:
       memory: of a process and one replica, by what it is for.
-      all_reduce: what replicas sum up at a step.
+      traffic: between replicas at a step.
       problems: why the run cannot be, and what to do about it.
     """
 
@@ -44,7 +51,7 @@ class Plan:
     trunk_parameters: int
     head_parameters: int
     checkpoint: int
-    all_reduce: int
+    traffic: traffic.Traffic
     memory: dict[str, int]
     problems: tuple[str, ...]
 
@@ -77,12 +84,6 @@ class Plan:
     def steps_per_epoch(self) -> int:
         """Whole batches of an epoch."""
         return self.photos // self.config.batch_size
-
-    @property
-    def wire(self) -> int:
-        """What a replica sends at a step, if replicas are in a ring."""
-        n = self.hardware.replicas
-        return math.ceil(2 * (n - 1) / n * self.all_reduce)
 
     @property
     def disk(self) -> int:
@@ -141,8 +142,15 @@ def estimate(
         trunk_parameters=trunk.parameters,
         head_parameters=head,
         checkpoint=parameters * size + trained,
-        # Gradients, batch norm's moving statistics, loss, accuracy, stops.
-        all_reduce=trained + (trunk.fixed + 3) * size,
+        traffic=traffic.of_step(
+            parameters=parameters,
+            features=trunk.features,
+            classes=classes,
+            photos=config.batch_size,
+            replicas=hardware.replicas,
+            device=hardware.device,
+            number=size,
+        ),
         memory={
             "TensorFlow and the program": _PROCESS_BYTES,
             "weights": parameters * size,
@@ -183,7 +191,7 @@ def text(plan: Plan) -> str:
             f"{_size(plan.checkpoint)}, {config.keep_checkpoints} kept",
         ),
         ("disk", _of(plan.disk, hardware.disk)),
-        ("all-reduce", _all_reduce_text(plan)),
+        ("traffic", _traffic_text(plan.traffic)),
         ("memory", _of(_needed(plan), hardware.memory)),
         *((f"  {k}", _size(v)) for k, v in _parts(plan).items()),
     ]
@@ -263,19 +271,18 @@ def _allowed(batch: int, plan: Plan) -> int:
     return batch // share * share
 
 
-def _all_reduce_text(plan: Plan) -> str:
-    replicas = plan.hardware.replicas
-    size = f"{_size(plan.all_reduce)} a step"
-    if replicas == 1:
-        return f"none; {size} were there more replicas"
+def _traffic_text(found: traffic.Traffic) -> str:
+    summed = f"all-reduce of {_size(found.summed)} a step"
+    if found.replicas == 1:
+        return f"none; were there more replicas, {summed} at most"
+    gathered = f"all-gather of {_size(found.gathered)} for the head's gradient"
+    what = f"{summed}, {gathered}" if found.gathered else summed
     times = []
     for gbits in _LINK_GBITS:
-        seconds = roofline.all_reduce_seconds(
-            plan.all_reduce, replicas, gbits * roofline.GIGA / 8
-        )
+        seconds = found.sent / (gbits * roofline.GIGA / 8)
         times.append(f"{seconds:.2g} s at {gbits} Gbit/s")
-    sent = f"each replica sends {_size(plan.wire)}"
-    return f"{size}, of which {sent}: {', '.join(times)} at best"
+    sent = f"each replica sends {_size(found.sent)}"
+    return f"{what}: {sent}, {', '.join(times)} at best"
 
 
 def _of(needed: int, there: int | None) -> str:

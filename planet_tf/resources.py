@@ -29,9 +29,7 @@ class Hardware:
 
 def hardware(model_dir: str, strategy: tf.distribute.Strategy) -> Hardware:
     """What there is, as this process sees it."""
-    devices = strategy.extended.worker_devices
-    kinds = [k for k in ("GPU", "TPU") if f":{k}:" in devices[0].upper()]
-    kind = kinds[0] if kinds else "CPU"
+    kind = device(strategy)
     memory = {"CPU": host_memory, "GPU": _gpu_memory}.get(kind)
     return Hardware(
         replicas=strategy.num_replicas_in_sync,
@@ -39,6 +37,13 @@ def hardware(model_dir: str, strategy: tf.distribute.Strategy) -> Hardware:
         memory=memory() if memory else None,
         disk=_free_disk(model_dir),
     )
+
+
+def device(strategy: tf.distribute.Strategy) -> str:
+    """What a strategy's replicas compute on: CPU, GPU, TPU."""
+    devices = strategy.extended.worker_devices
+    kinds = [k for k in ("GPU", "TPU") if f":{k}:" in devices[0].upper()]
+    return kinds[0] if kinds else "CPU"
 
 
 def host_memory(root: str = "/") -> int | None:

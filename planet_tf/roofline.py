@@ -6,6 +6,8 @@ Nothing here is measured: times follow from the published peaks of a chip.
 import dataclasses
 import math
 
+from planet_tf import traffic
+
 GIGA = 1e9
 
 
@@ -69,7 +71,9 @@ def estimate(
     """
     compute = flops * cores_per_chip / chip.flops
     memory = bytes_accessed * cores_per_chip / chip.hbm_speed
-    reduction = all_reduce_seconds(gradient_bytes, cores, chip.link_speed)
+    reduction = traffic.all_reduce_seconds(
+        gradient_bytes, cores, chip.link_speed
+    )
     # Nothing of the sum is hidden behind the arithmetic: XLA may do better.
     step = max(compute, memory) + reduction
     speed = photos_per_core / step
@@ -82,30 +86,6 @@ def estimate(
         photos_per_second=speed * cores,
         hours_per_epoch=epoch_photos / (speed * cores) / 3600,
     )
-
-
-def all_reduce_bytes(size: float, replicas: int) -> float:
-    """What each replica of a ring sends to sum `size` bytes over all.
-
-    In n - 1 steps each sends an n-th of them, by which sums go round, and in
-    n - 1 more steps the results do.
-    """
-    return 2 * (replicas - 1) / replicas * size
-
-
-def all_reduce_seconds(
-    size: float, replicas: int, link_speed: float, latency: float = 0.0
-) -> float:
-    """A ring's time: each replica sends on one link, step by step.
-
-    Args:
-      size: bytes to sum.
-      replicas: that each hold as many.
-      link_speed: bytes/s from one to the next.
-      latency: seconds that a step takes besides.
-    """
-    steps = 2 * (replicas - 1)
-    return all_reduce_bytes(size, replicas) / link_speed + steps * latency
 
 
 def largest_batch(

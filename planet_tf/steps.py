@@ -2,10 +2,11 @@
 
 A replica's step sees its part of the global batch. Gradients, batch norm's
 moving statistics and the figures to report are summed over the replicas by
-one all-reduce; then each makes the same update. So after every step all
-replicas hold the same state, and a step does what one replica with the whole
-batch would do, but for batch norm, which normalises over a replica's part
-unless it is synchronized.
+one all-reduce, but for the last layer's gradient where its factors are
+smaller; then each makes the same update. So after every step all replicas
+hold the same state, and a step does what one replica with the whole batch
+would do, but for batch norm, which normalises over a replica's part unless it
+is synchronized.
 """
 
 import math
@@ -16,7 +17,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from planet_tf import all_reduce, metrics, models
+from planet_tf import all_reduce, head_gradient, metrics, models
 from planet_tf.config import TrainConfig
 
 Batch = dict[str, tf.Tensor]
@@ -115,21 +116,30 @@ def replica_step(
     trained = model.trainable_variables
     statistics = model.non_trainable_variables
     schedule = RateSchedule(config)
+    head = model.get_layer(models.HEAD)
+    below = trained[: -len(head.trainable_variables)]
+    with_head = keras.Model(
+        model.inputs, [head.input, head.output, *model.outputs]
+    )
 
     def step(batch: Batch, *numbers: tf.Tensor) -> tuple[tf.Tensor, ...]:
         done = tf.identity(optimizer.iterations)
         seed = tf.stack([tf.constant(config.seed, tf.int64), done])
         with tf.GradientTape() as tape, models.dropout_seed(seed):
-            logits = model(batch["image"], training=True)
+            inputs, outputs, logits = with_head(batch["image"], training=True)
             losses = _losses(logits, batch, targets)
             # Replicas' gradients are summed, so each takes its share.
             loss = tf.reduce_sum(losses) / config.batch_size
-        gradients = tape.gradient(loss, trained)
+        *gradients, of_outputs = tape.gradient(loss, [*below, outputs])
         hits = tf.argmax(logits, -1) == batch["label"]
         accuracy = tf.reduce_sum(tf.cast(hits, tf.float32)) / config.batch_size
-        gradients, figures = _all_reduce(
-            gradients, statistics, [loss, accuracy, *numbers]
+        partial, whole = head_gradient.of_replica(
+            head, inputs, of_outputs, config.batch_size
         )
+        gradients, figures = _all_reduce(
+            [*gradients, *partial], statistics, [loss, accuracy, *numbers]
+        )
+        gradients = [*gradients, *whole]
         if config.clip_norm:
             gradients, _ = tf.clip_by_global_norm(gradients, config.clip_norm)
         optimizer.apply(gradients, trained, schedule(done))

@@ -18,7 +18,6 @@ import tensorflow as tf
 from planet_tf import checkpoints, heads, model_dir, models
 from planet_tf.partition import Partition
 
-_HEAD = "logits"  # name of the last layer within the model
 _OPTIONS = ("image_size", "width", "standardize", "dropout", "precision")
 _FINGERPRINTS = ("partition_fingerprint", "fingerprint")
 _CONVOLUTIONS = 94  # of InceptionV3; each with a batch norm
@@ -68,9 +67,9 @@ def _load_model_dir(
     donor = _donor(source, options, model, old.num_classes)
     path, notes = _restore(source, donor, old)
     _assign(model.get_layer(models.TRUNK), donor.get_layer(models.TRUNK))
-    head = model.get_layer(_HEAD)
+    head = model.get_layer(models.HEAD)
     kernel, bias, kinds = heads.map_head(
-        *donor.get_layer(_HEAD).get_weights(), old, partition
+        *donor.get_layer(models.HEAD).get_weights(), old, partition
     )
     head.kernel.assign(kernel)
     head.bias.assign(bias)

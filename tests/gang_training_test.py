@@ -13,9 +13,9 @@ import time
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import SMALL_MODEL
+from conftest import SMALL_MODEL, write_small_shards
 
-from planet_tf import machine, training
+from planet_tf import machine, traffic, training
 from planet_tf.config import TrainConfig
 
 pytestmark = pytest.mark.slow
@@ -213,7 +213,16 @@ def test_a_missing_peer_is_named_in_time(start, small_shards, tmp_path):
     assert f"127.0.0.1:{missing}" in said
 
 
-def test_two_launched_workers_equal_one_process(start, small_shards, tmp_path):
+@pytest.mark.parametrize(("batch_size", "factors"), [(4, True), (16, False)])
+def test_two_launched_workers_equal_one_process(
+    start, tmp_path, batch_size, factors
+):
+    # With enough cells for a few photos' factors of the head to be small.
+    places = [
+        (lat, lng) for lat in (-50, 0, 50) for lng in (-120, -30, 40, 130)
+    ]
+    shards = tmp_path / "shards"
+    partition = write_small_shards(shards, photos=300, files=2, places=places)
     # In float64, because each early step magnifies rounding some tenfold to
     # hundredfold: after two it is still below what float32 can tell.
     options = {
@@ -223,14 +232,15 @@ def test_two_launched_workers_equal_one_process(start, small_shards, tmp_path):
         "log_every": 1,
         "precision": "float64",
         "synchronized_batch_norm": True,
+        "batch_size": batch_size,
     }
-    run = start(make_config(small_shards, tmp_path / "two", **options))
+    run = start(make_config(shards, tmp_path / "two", **options))
     _, said = run.communicate(timeout=300)
     assert run.returncode == 0, said
     first, second = digests(tmp_path / "two")
     assert first == second
 
-    training.train(make_config(small_shards, tmp_path / "one", **options))
+    training.train(make_config(shards, tmp_path / "one", **options))
     before, one, two = (
         checkpoint(tmp_path / "one", 1),
         checkpoint(tmp_path / "one", 2),
@@ -238,3 +248,7 @@ def test_two_launched_workers_equal_one_process(start, small_shards, tmp_path):
     )
     assert largest_difference(before, one) > 1e-3
     assert largest_difference(one, two) < 1e-7
+    [features] = {len(v) for v in one.values() if v.ndim == 2}
+    assert factors == traffic.head_factors_are_sent(
+        batch_size, features, partition.num_classes, replicas=2, device="CPU"
+    )

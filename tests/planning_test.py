@@ -11,6 +11,7 @@ from planet_tf import (
     machine,
     planning,
     resources,
+    traffic,
 )
 from planet_tf.config import TrainConfig
 
@@ -49,8 +50,10 @@ def test_the_papers_steps_and_bytes_are_those_computed_by_hand(paper):
     assert paper.steps_per_epoch == 14_218  # 91,000,000 // 6,400
     assert paper.photos_per_replica == 32
     numbers = 75_615_671 + 3  # with loss, accuracy and stops
-    assert paper.all_reduce == 4 * numbers
-    assert paper.wire == pytest.approx(2 * 199 / 200 * 4 * numbers, abs=1)
+    assert paper.traffic == traffic.Traffic(200, 4 * numbers, 0)
+    assert paper.traffic.sent == pytest.approx(
+        2 * 199 / 200 * 4 * numbers, abs=1
+    )
     assert paper.checkpoint == 4 * (75_615_671 + 75_581_239)
     assert paper.disk == 4 * paper.checkpoint + 4 * 75_615_671
     assert paper.memory["shuffle window"] == 16_384 * 100_000
@@ -95,6 +98,19 @@ def test_the_text_says_it_for_people(paper):
         "GB of 16.0 GB",
     ):
         assert part in text
+
+
+def test_a_few_machines_send_little_for_the_head(paper):
+    config = dataclasses.replace(paper.config, batch_size=256, lanes=8)
+    there = dataclasses.replace(paper.hardware, replicas=8)
+    plan = planning.estimate(config, PaperShards(), there, record=100_000)
+    trunk = 4 * (21_802_784 + 3)
+    factors = 4 * 256 * (2_048 + 26_263)
+    assert plan.traffic == traffic.Traffic(8, trunk, factors)
+    assert (
+        "all-reduce of 87.2 MB a step, all-gather of 29.0 MB for the head's"
+        " gradient: each replica sends 178 MB" in planning.text(plan)
+    )
 
 
 @pytest.fixture(scope="module")

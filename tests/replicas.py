@@ -59,6 +59,6 @@ def tiny_model(config: TrainConfig, num_classes: int) -> keras.Model:
             keras.layers.Activation("relu"),
             keras.layers.GlobalAveragePooling2D(),
             models.SeededDropout(config.dropout),
-            keras.layers.Dense(num_classes),
+            keras.layers.Dense(num_classes, name=models.HEAD),
         ]
     )

@@ -4,7 +4,7 @@ import pytest
 import replicas
 import tensorflow as tf
 
-from planet_tf import models, steps
+from planet_tf import models, steps, traffic
 from planet_tf.config import TrainConfig
 
 CLASSES = 5
@@ -29,7 +29,7 @@ def small_model(*, dropout=0.0, synchronized=False, norm=True):
             keras.layers.Activation("relu"),
             keras.layers.GlobalAveragePooling2D(),
             *([models.SeededDropout(dropout)] if dropout else []),
-            keras.layers.Dense(CLASSES),
+            keras.layers.Dense(CLASSES, name=models.HEAD),
         ]
     )
 
@@ -122,6 +122,20 @@ def test_the_fused_update_is_that_of_keras():
     assert adagrad.iterations.numpy() == 3
 
 
+@pytest.fixture(params=["sum", "factors"])
+def sent(request, monkeypatch):
+    """Either way for replicas to come by the head's gradient."""
+    monkeypatch.setattr(
+        traffic,
+        "head_factors_are_sent",
+        lambda *args, replicas, device: (
+            request.param == "factors" and replicas > 1
+        ),
+    )
+    return request.param
+
+
+@pytest.mark.usefixtures("sent")
 @pytest.mark.parametrize(
     "options",
     [{}, {"dropout": 0.4, "clip_norm": 0.1, "soft_labels_km": 100.0}],
@@ -151,6 +165,7 @@ def soft_targets(labels, latlng):
     )
 
 
+@pytest.mark.usefixtures("sent")
 @pytest.mark.parametrize(
     ("count", "clip_norm", "soft"),
     [(1, 0.0, False), (1, 0.05, False), (2, 0.05, False), (2, 0.0, True)],
@@ -227,8 +242,9 @@ def test_a_loop_of_steps_is_the_steps_one_by_one():
 def test_another_number_of_steps_is_not_compiled_anew():
     training = Training(make_config())
     traced = []
-    call = training.model.call
-    training.model.call = lambda *args, **options: (
+    head = training.model.get_layer(models.HEAD)
+    call = head.call
+    head.call = lambda *args, **options: (
         traced.append(1) or call(*args, **options)
     )
     for many, stop in ((1, False), (2, False), (3, True)):
