@@ -72,6 +72,7 @@ def write_small_shards(
     photos: int,
     files: int,
     places: Sequence[tuple[float, float]] = PLACES,
+    max_photos: int | None = None,
 ) -> partition_lib.Partition:
     """Writes finished shards, as write_shards would; returns the partition."""
     directory.mkdir()
@@ -79,7 +80,7 @@ def write_small_shards(
     place = np.arange(photos) % len(places)
     latlng = np.array(places)[place] + rng.normal(0, 0.2, (photos, 2))
     partition = partition_lib.build(
-        *latlng.T, max_photos=photos // 3, min_photos=1
+        *latlng.T, max_photos=max_photos or photos // 3, min_photos=1
     )
     labels = partition.labels(*latlng.T)
     shards: dict[str, list[bytes]] = {}

@@ -222,7 +222,9 @@ def test_two_launched_workers_equal_one_process(
         (lat, lng) for lat in (-50, 0, 50) for lng in (-120, -30, 40, 130)
     ]
     shards = tmp_path / "shards"
-    partition = write_small_shards(shards, photos=300, files=2, places=places)
+    partition = write_small_shards(
+        shards, photos=300, files=2, places=places, max_photos=30
+    )
     # In float64, because each early step magnifies rounding some tenfold to
     # hundredfold: after two it is still below what float32 can tell.
     options = {
