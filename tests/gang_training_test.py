@@ -21,11 +21,12 @@ from planet_tf.config import TrainConfig
 pytestmark = pytest.mark.slow
 
 ROOT = pathlib.Path(__file__).parent.parent
-# Not a multiple of the steps of an epoch, 20, nor of those of validation.
+# Checkpoints are neither at the end of an epoch, 20 steps, nor at validations,
+# and so far apart that a signal arrives before the next one.
 OPTIONS = {
     "steps": 60,
     "validate_every": 50,
-    "checkpoint_every": 7,
+    "checkpoint_every": 23,
     "log_every": 1,
     "dropout": 0.1,
 }
@@ -154,7 +155,7 @@ def test_a_killed_worker_and_a_preempted_one_change_no_weights(
 ):
     config = make_config(small_shards, tmp_path / "m", **OPTIONS)
     run = start(config, "--max_restarts=1", "--restart_delay=0.1")
-    wait_for_step(run, 25)  # the last checkpoint is of step 21
+    wait_for_step(run, 25)  # the last checkpoint is of step 23
     begun = time.monotonic()
     os.kill(workers_of(run)[1], signal.SIGKILL)
     named = wait_for(run, "failed first")
@@ -162,16 +163,16 @@ def test_a_killed_worker_and_a_preempted_one_change_no_weights(
     # What was promised, and far more than it takes.
     assert time.monotonic() - begun < 30
     wait_for(run, "restart 1 of 1")
-    wait_for(run, "going on from step 21")
+    wait_for(run, "going on from step 23")
 
-    wait_for_step(run, 40)
+    wait_for_step(run, 26)
     os.kill(workers_of(run)[1], signal.SIGTERM)
     named = wait_for(run, "failed first")
     assert "with exit code 143 (preempted" in named
     # Training had got further: this restart is the first in a row again.
     wait_for(run, "restart 1 of 1")
     at = int(wait_for(run, "going on from step").split()[-1])
-    assert 40 <= at < 60
+    assert 26 <= at < 60
     assert at % OPTIONS["checkpoint_every"]  # one that TERM made them leave
     _, said = run.communicate(timeout=300)
     assert run.returncode == 0, said
