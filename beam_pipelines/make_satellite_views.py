@@ -11,29 +11,30 @@ Writes JPEGs and, last, manifest.csv, the table that build_partition and
 write_shards take from any user. An interrupted run resumes: call it again.
 A place's block of the Earth (about 35 km) is its views' "owner", which is
 what splits are made by: no test view shares a block with a training view.
+
+--trips=3500 adds albums, in a manifest of their own: trips.csv. A trip is some
+5 to 60 views over days along a path through nearby places; 40 % of them show
+the open sea, a cloud or the ground from too near instead, as its column kind
+says. Give the same fractions and seed to write_shards: no trip comes through a
+block that the photo model is trained on, and those of each split stay in it.
 """
 
-import concurrent.futures
 import csv
 import dataclasses
 import functools
 import importlib.metadata
 import json
-import multiprocessing
 import os
 import pathlib
-import signal
 import sys
-import threading
-import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from beam_pipelines import satellite
-from planet_tf import config_flags, geometry
+from beam_pipelines import satellite, trips, view_files
+from beam_pipelines.view_files import View
+from planet_tf import config_flags
 
 # (distribution, file, how to install it). geoclip's dependencies include
 # PyTorch, which reading its CSV does not need.
@@ -43,9 +44,6 @@ PLACES = (
     "coordinates_100K.csv",
     "pip install --no-deps geoclip==1.3.0",
 )
-VIEW_KM = 450.0  # about the picture's own resolution at 75 pixels
-BLOCK_LEVEL = 8  # S2 cells some 35 km wide
-JPEG_QUALITY = 90
 COLUMNS = (
     "photo_id",
     "path",
@@ -55,7 +53,7 @@ COLUMNS = (
     "album_id",
     "taken_at",
 )
-_CHUNK = 500  # views to a task, and so to a line of progress
+TRIP_COLUMNS = (*COLUMNS, "kind")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,6 +69,49 @@ class Config:
     workers: int = config_flags.option(
         0, help="processes; 0: one for each CPU", low=0
     )
+    trips: int = config_flags.option(
+        0, help="how many trips, albums of further views", low=0
+    )
+    split_seed: int = config_flags.option(
+        0, help="of trips: what write_shards is given"
+    )
+    validation_fraction: float = config_flags.option(
+        0.05, help="of trips: what write_shards is given", low=0, high=1
+    )
+    test_fraction: float = config_flags.option(
+        0.05, help="of trips: what write_shards is given", low=0, high=1
+    )
+    albums_fraction: float = config_flags.option(
+        0.0,
+        help="of trips: what write_shards is given, 0.2 for one; needed for"
+        " trips to train the album model on",
+        low=0,
+        high=1,
+    )
+
+    def __post_init__(self):
+        if not self.trips:
+            return
+        if not self.albums_fraction:
+            raise config_flags.UsageError(
+                f"--trips={self.trips} with --albums_fraction=0 leaves none to"
+                " train the album model on; give --albums_fraction=0.2, and"
+                " to write_shards the same"
+            )
+        if sum(self.fractions().values()) >= 1:
+            raise config_flags.UsageError(
+                "--validation_fraction, --test_fraction and --albums_fraction"
+                f" add up to {sum(self.fractions().values())}; they must leave"
+                " something to train on"
+            )
+
+    def fractions(self) -> dict[str, float]:
+        """Share of blocks and trips in each split but "train"."""
+        return {
+            "validation": self.validation_fraction,
+            "test": self.test_fraction,
+            "albums": self.albums_fraction,
+        }
 
 
 class DataMissingError(RuntimeError):
@@ -103,13 +144,6 @@ def load_places(path: pathlib.Path) -> np.ndarray:
     return np.unique(places, axis=0)
 
 
-@functools.cache  # 44 MB, once in a process
-def load_picture(path: pathlib.Path) -> np.ndarray:
-    """The padded picture of the Earth, for `satellite.cut`."""
-    with Image.open(path) as image:
-        return satellite.pad(np.asarray(image.convert("RGB")))
-
-
 def choose(places: np.ndarray, count: int, seed: int) -> np.ndarray:
     """The places (count, 2) of the views, in random order.
 
@@ -125,135 +159,156 @@ def image_path(index: int) -> str:
     return f"images/{index // 1000:03d}/{index:06d}.jpg"
 
 
+def trip_path(number: int, index: int) -> str:
+    """Path of a trip's view: at most 1000 trips a directory."""
+    name = trips.trip_owner(number)
+    return f"trips/{number // 1000:03d}/{name}/{index:02d}.jpg"
+
+
+def views_of_places(places: np.ndarray, seed: int) -> list[View]:
+    """Views of places (n, 2). A view's place is where it was aimed at."""
+    return [
+        View(image_path(index), *place, satellite.CLEAR, (seed, index))
+        for index, place in enumerate(places.tolist())
+    ]
+
+
+def views_of_trip(trip: trips.Trip, seed: int) -> list[View]:
+    """Views of a trip, in the order of time."""
+    places, kinds = trip.places.tolist(), trip.kinds.tolist()
+    # The 1 tells these seeds from those of other views: zeros at the end of
+    # numpy's seeds count for nothing.
+    return [
+        View(trip_path(trip.number, i), *place, kind, (seed, trip.number, i, 1))
+        for i, (place, kind) in enumerate(zip(places, kinds, strict=True))
+    ]
+
+
 def manifest_rows(places: np.ndarray) -> Iterable[tuple[str, ...]]:
-    """Rows in the order of COLUMNS. A view's place is where it was aimed at."""
-    leaves = geometry.leaf_ids(*places.T)
-    blocks = geometry.to_tokens(geometry.parents(leaves, BLOCK_LEVEL))
-    for index, ((lat, lng), block) in enumerate(
-        zip(places.tolist(), blocks, strict=True)
+    """Rows of the views of places (n, 2), in the order of COLUMNS."""
+    owners = trips.block_owners(places)
+    for index, ((lat, lng), owner) in enumerate(
+        zip(places.tolist(), owners, strict=True)
     ):
         name, path = f"view-{index:06d}", image_path(index)
-        yield name, path, repr(lat), repr(lng), f"block-{block}", "", ""
+        yield name, path, repr(lat), repr(lng), owner, "", ""
 
 
-def write_view(config: Config, index: int, place: Sequence[float]) -> None:
-    """Writes one view, whatever other views there are."""
-    path = pathlib.Path(config.out, image_path(index))
-    pixels = satellite.jittered_view(
-        load_picture(package_file(*PICTURE)),
-        *place,
-        np.random.default_rng([config.seed, index]),
-        size=config.size,
-        km=VIEW_KM,
-        jitter=satellite.Jitter(),
-    )
-    # A view gets its name only when complete, so that one found is kept.
-    partial = path.with_suffix(".tmp")
-    Image.fromarray(pixels).save(partial, format="JPEG", quality=JPEG_QUALITY)
-    os.replace(partial, path)
+def trip_rows(trip: trips.Trip) -> Iterable[tuple[str, ...]]:
+    """Rows of a trip's views, in the order of TRIP_COLUMNS."""
+    owner = trips.trip_owner(trip.number)
+    for index, ((lat, lng), taken_at, kind) in enumerate(
+        zip(
+            trip.places.tolist(),
+            trip.taken_at.tolist(),
+            trip.kinds.tolist(),
+            strict=True,
+        )
+    ):
+        name, path = f"{owner}-{index:02d}", trip_path(trip.number, index)
+        place = repr(lat), repr(lng)
+        yield name, path, *place, owner, owner, str(taken_at), kind
+
+
+def plan_trips(config: Config, places: np.ndarray) -> Iterator[trips.Trip]:
+    """The trips asked for; more of them begin with the same ones."""
+    rule, rule_of_splits = trips.Rule(), (config.fractions(), config.split_seed)
+    pools = trips.pools(places, *rule_of_splits, rule)
+    for number, split in trips.held_out(config.trips, *rule_of_splits):
+        yield trips.plan(pools[split], config.seed, number, rule)
 
 
 def run(config: Config) -> None:
-    """Writes the views, then the manifest."""
-    package_file(*PICTURE)  # missing is found here, not in a worker
+    """Writes the views, then the manifests."""
+    picture = package_file(*PICTURE)  # missing is found here, not in a worker
     places = load_places(package_file(*PLACES))
     out = pathlib.Path(config.out)
+    planned = list(plan_trips(config, places)) if config.trips else []
     out.mkdir(parents=True, exist_ok=True)
     _claim(out, config)
     chosen = choose(places, config.count, config.seed)
-    for index in range(0, config.count, 1000):
-        (out / image_path(index)).parent.mkdir(parents=True, exist_ok=True)
-    missing = [
-        (i, place)
-        for i, place in enumerate(chosen.tolist())
-        if not (out / image_path(i)).exists()
-    ]
-    if missing:
-        _write_views(missing, config)
-    partial = out / "manifest.csv.tmp"
+    views = views_of_places(chosen, config.seed)
+    for trip in planned:
+        views += views_of_trip(trip, config.seed)
+    job = view_files.Job(out, picture, config.size, config.workers)
+    view_files.write_missing(job, views)
+    _write_table(out / "manifest.csv", COLUMNS, manifest_rows(chosen))
+    view_files.log(f"wrote {out / 'manifest.csv'}: {config.count} views")
+    if planned:
+        rows = (row for trip in planned for row in trip_rows(trip))
+        _write_table(out / "trips.csv", TRIP_COLUMNS, rows)
+        view_files.log(
+            f"wrote {out / 'trips.csv'}: {len(planned)} trips of"
+            f" {len(views) - config.count} views"
+        )
+
+
+def _write_table(
+    path: pathlib.Path,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str]],
+) -> None:
+    partial = path.with_name(path.name + ".tmp")
     with open(partial, "w", newline="", encoding="utf-8") as file:
         table = csv.writer(file, lineterminator="\n")
-        table.writerow(COLUMNS)
-        table.writerows(manifest_rows(chosen))
-    os.replace(partial, out / "manifest.csv")
-    _log(f"wrote {out / 'manifest.csv'}: {config.count} views")
+        table.writerow(columns)
+        table.writerows(rows)
+    os.replace(partial, path)
 
 
 def _claim(out: pathlib.Path, config: Config) -> None:
-    """Records what makes the views; UsageError if the directory has others."""
-    record = _record(config)
+    """Records what makes the views; UsageError if the directory has others.
+
+    Trips may be added to views, and views without trips asked for again.
+    """
+    record = json.loads(json.dumps(_record(config)))  # as it is read again
     path = out / "views.json"
     if path.exists():
         found = json.loads(path.read_text(encoding="utf-8"))
+        for one, other in ((found, record), (record, found)):
+            if "trips" in other:
+                one.setdefault("trips", other["trips"])
         if found != record:
             raise config_flags.UsageError(
-                f"{out} holds views made with {found}, asked for are"
-                f" {record}; give another --out or delete the directory"
+                f"{out} holds views made with {_differing(found, record)},"
+                f" asked for are {_differing(record, found)}; give another"
+                " --out or delete the directory"
             )
     partial = out / "views.json.tmp"
     partial.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     os.replace(partial, path)
 
 
-def _record(config: Config) -> dict[str, Any]:
-    """All that a view's pixels depend on, but for its index."""
-    sources = (PICTURE[0], PLACES[0])
+def _differing(record: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """What of a record is not the same in the other."""
     return {
-        "seed": config.seed,
-        "size": config.size,
-        "km": VIEW_KM,
-        "jitter": dataclasses.asdict(satellite.Jitter()),
-        "sources": {s: importlib.metadata.version(s) for s in sources},
+        name: _differing(value, other[name])
+        if isinstance(value, dict) and isinstance(other.get(name), dict)
+        else value
+        for name, value in record.items()
+        if value != other.get(name)
     }
 
 
-def _write_views(
-    views: Sequence[tuple[int, Sequence[float]]], config: Config
-) -> None:
-    """Writes (index, place) views in a pool of processes."""
-    chunks = [views[i : i + _CHUNK] for i in range(0, len(views), _CHUNK)]
-    # Spawned, not forked: a forked copy of a program with threads may hang.
-    pool = concurrent.futures.ProcessPoolExecutor(
-        config.workers or os.cpu_count() or 1,
-        multiprocessing.get_context("spawn"),
-        _start_worker,
-    )
-    try:
-        tasks = [pool.submit(_write_chunk, config, chunk) for chunk in chunks]
-        start, done = time.monotonic(), 0
-        for task in concurrent.futures.as_completed(tasks):
-            done += task.result()
-            rate = done / (time.monotonic() - start)
-            left = (len(views) - done) / rate
-            _log(
-                f"{done}/{len(views)} views, {rate:.0f} views/s,"
-                f" {left:.0f} s left"
-            )
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _start_worker() -> None:
-    """Leaves Ctrl-C to the parent, and does not outlive it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    multiprocessing.parent_process().join()
-    os._exit(1)
-
-
-def _write_chunk(
-    config: Config, views: Sequence[tuple[int, Sequence[float]]]
-) -> int:
-    for index, place in views:
-        write_view(config, index, place)
-    return len(views)
-
-
-def _log(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+def _record(config: Config) -> dict[str, Any]:
+    """All that a view's pixels depend on, but for its index."""
+    sources = (PICTURE[0], PLACES[0])
+    record = {
+        "seed": config.seed,
+        "size": config.size,
+        "km": view_files.VIEW_KM,
+        "jitter": dataclasses.asdict(satellite.Jitter()),
+        "sources": {s: importlib.metadata.version(s) for s in sources},
+    }
+    if config.trips:
+        record["trips"] = {
+            "split_seed": config.split_seed,
+            "fractions": config.fractions(),
+            "rule": dataclasses.asdict(trips.Rule()),
+            "zoom_km": satellite.ZOOM_KM,
+            "cloud_cover": satellite.CLOUD_COVER,
+        }
+    return record
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -264,11 +319,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         run(config)
     except config_flags.UsageError as error:
         config_flags.fail(error)
-    except DataMissingError as error:
-        _log(f"error: {error}")
+    except (
+        DataMissingError,
+        trips.TooFewPlacesError,
+        view_files.NoSeaError,
+    ) as error:
+        view_files.log(f"error: {error}")
         return 1
     except KeyboardInterrupt:
-        _log("interrupted; the same command resumes")
+        view_files.log("interrupted; the same command resumes")
         return 130
     return 0
 

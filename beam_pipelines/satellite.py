@@ -40,6 +40,15 @@ class Jitter:
     noise: float = 4.0
 
 
+CLEAR = "clear"
+UNINFORMATIVE_KINDS = ("sea", "cloud", "zoom")
+ZOOM_KM = 8.0  # a view's width, about one pixel of the picture
+CLOUD_COVER = (0.75, 0.98)  # of what is below, from thin to thick
+_CLOUD_WHITE = 140.0  # so that brighter ones are not white all over
+_CLOUD_PATCHES = 4  # of evenly thick cloud to a side of a view
+_SEA_TRIALS = 4000  # points, some 350 km from one another
+
+
 def pad(picture: np.ndarray) -> np.ndarray:
     """A picture (h, w, 3) with a border (h + 2, w + 2, 3) of its neighbours.
 
@@ -99,6 +108,40 @@ def cut(
     return sample(padded, *points.T).reshape(size, size, 3)
 
 
+def open_sea(padded: np.ndarray, km: float) -> np.ndarray:
+    """Points (n, 2) with nothing but deep sea for `km` around; maybe none.
+
+    Deep sea is dark blue there, unlike land, ice and shallows; it is looked
+    at every 25 km or so, at points that lie evenly over the Earth.
+    """
+    turn = np.arange(_SEA_TRIALS) * (180 * (3 - 5**0.5))  # the golden angle
+    height = 1 - (2 * np.arange(_SEA_TRIALS) + 1) / _SEA_TRIALS
+    lat, lng = np.degrees(np.arcsin(height)), geometry.wrap_lng(turn)
+    found = np.stack([lat, lng], -1)[_is_sea(sample(padded, lat, lng))]
+    steps = np.linspace(-km, km, int(km / 12) + 1)
+    east, north = np.meshgrid(steps, steps)
+    bearing, away = np.degrees(np.arctan2(east, north)), np.hypot(east, north)
+    bearing, away = bearing[away <= km], away[away <= km]
+    open_around = [
+        _is_sea(
+            sample(padded, *geometry.destinations(*point, bearing, away).T)
+        ).all()
+        for point in found
+    ]
+    return found[np.array(open_around, bool)]
+
+
+def _is_sea(colours: np.ndarray) -> np.ndarray:
+    """Whether colours (n, 3) are those of deep sea, (n,) bool."""
+    red, green, blue = colours.T
+    return (red < 40) & (blue > 10) & (blue > 1.5 * green)
+
+
+def reach_km(km: float, jitter: Jitter) -> float:
+    """How far from its place a view `km` across can show anything."""
+    return jitter.aim_km + km * np.sqrt(0.5) * np.exp(jitter.scale)
+
+
 def jittered_view(
     padded: np.ndarray,
     lat: float,
@@ -108,10 +151,13 @@ def jittered_view(
     size: int,
     km: float,
     jitter: Jitter,
+    kind: str = CLEAR,
 ) -> np.ndarray:
     """A view (size, size, 3) uint8 of a place, varied as `jitter` says.
 
-    It depends on the arguments and the generator's state only.
+    It depends on the arguments and the generator's state only. A view of the
+    sea is given a place there, of `open_sea`; a cloud lies over the place,
+    and a zoom is so near that one pixel of the picture fills it.
     """
     away = jitter.aim_km * np.sqrt(rng.random())  # even over the disk's area
     aim = geometry.destinations(lat, lng, rng.uniform(0, 360), away)
@@ -119,9 +165,11 @@ def jittered_view(
         padded,
         *aim,
         size=size,
-        km=km * _factor(rng, jitter.scale),
+        km=(ZOOM_KM if kind == "zoom" else km) * _factor(rng, jitter.scale),
         rotation=rng.uniform(-jitter.rotation, jitter.rotation),
     )
+    if kind == "cloud":
+        pixels = _under_cloud(pixels, rng)
     mean = pixels.mean(axis=(0, 1))
     pixels = mean + (pixels - mean) * _factor(rng, jitter.contrast)
     pixels *= _factor(rng, jitter.brightness)
@@ -129,6 +177,18 @@ def jittered_view(
     noise = rng.standard_normal(pixels.shape, np.float32)
     pixels = pixels + np.float32(jitter.noise) * noise
     return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
+
+
+def _under_cloud(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A view through cloud: of what is below only the mean colour is left."""
+    patches = rng.uniform(*CLOUD_COVER, [_CLOUD_PATCHES] * 2)
+    # Bilinear between the patches' centres, along one axis and the other.
+    at = np.linspace(0, _CLOUD_PATCHES - 1, len(pixels))
+    nearness = 1 - np.abs(at[:, None] - np.arange(_CLOUD_PATCHES))
+    weights = np.maximum(nearness, 0)
+    cover = (weights @ patches @ weights.T)[..., None]
+    below = pixels.mean(axis=(0, 1))
+    return (_CLOUD_WHITE * cover + below * (1 - cover)).astype(np.float32)
 
 
 def _factor(rng: np.random.Generator, reach: float) -> np.float32:

@@ -20,6 +20,9 @@ from planet_tf.rejects import Reason, Reject
 # Photos of unknown owner and album are split by cells of this level, 35 km
 # wide: views of one place stay together.
 PLACE_LEVEL = 8
+# In which splits take their shares of the hashes. It is not the order of a
+# mapping, which a JSON file may have sorted meanwhile.
+_ORDER = ("validation", "test", "albums")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,15 +97,30 @@ def split_names(
       fractions: share of the groups in each of the splits but "train".
       seed: another seed is another split.
     """
-    keys = pa.array(group_keys(photos), pa.string()).dictionary_encode()
-    distinct = keys.dictionary.to_pylist()
-    uniform = hashes(f"{seed} {key}" for key in distinct) / 2**64
-    names = np.full(len(distinct), "train", object)
+    return of_groups(group_keys(photos), fractions, seed)
+
+
+def of_groups(
+    keys: np.ndarray, fractions: Mapping[str, float], seed: int
+) -> np.ndarray:
+    """The split of each photo by its group's key, (n,) str."""
+    distinct = pa.array(keys, pa.string()).dictionary_encode()
+    names = of_keys(distinct.dictionary.to_pylist(), fractions, seed)
+    return names[distinct.indices.to_numpy()]
+
+
+def of_keys(
+    keys: Iterable[str], fractions: Mapping[str, float], seed: int
+) -> np.ndarray:
+    """The split of each group by its key, (n,) str; see split_names."""
+    uniform = hashes(f"{seed} {key}" for key in keys) / 2**64
+    names = np.full(len(uniform), "train", object)
     start = 0.0
-    for name, fraction in fractions.items():
+    for name in sorted(fractions, key=_ORDER.index):
+        fraction = fractions[name]
         names[(uniform >= start) & (uniform < start + fraction)] = name
         start += fraction
-    return names[keys.indices.to_numpy()]
+    return names
 
 
 def group_keys(photos: Photos) -> np.ndarray:

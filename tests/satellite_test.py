@@ -143,3 +143,116 @@ def test_without_jitter_a_view_is_the_plain_cut():
     plain = satellite.cut(padded, -33.9, 151.2, size=30, km=450)
     assert view.dtype == np.uint8
     assert np.abs(view - plain).max() < 0.51
+
+
+def test_open_sea_is_where_all_around_is_deep_blue_and_nowhere_else():
+    # Sea but for an island, an ice cap, and shallows west of it all.
+    island = geometry.to_vectors(-5.0, 179.0)
+    ice = geometry.to_vectors(90.0, 0.0)
+    shallows = geometry.to_vectors(0.0, -90.0)
+
+    def colours(vectors):
+        picture = np.broadcast_to([5.0, 14.0, 40.0], vectors.shape).copy()
+        for centre, km, colour in [
+            (island, 300, (30, 40, 10)),
+            (ice, 2000, (250, 252, 254)),
+            (shallows, 1000, (26, 70, 75)),
+        ]:
+            near = vectors @ centre > np.cos(km / geometry.EARTH_RADIUS_KM)
+            picture[near] = colour
+        return picture
+
+    sea = satellite.open_sea(satellite.pad(picture_of(colours, 360)), 500.0)
+    assert len(sea) > 2000
+    vectors = geometry.to_vectors(*sea.T)
+    for centre, km in [(island, 300), (ice, 2000), (shallows, 1000)]:
+        away = geometry.EARTH_RADIUS_KM * np.arccos(vectors @ centre)
+        # What is looked at is 25 km apart, and a pixel is 55 km wide.
+        assert km + 400 < away.min() < km + 800
+    assert (np.abs(sea[:, 1]) > 170).any()  # around the island too
+
+
+def test_a_picture_without_sea_has_no_open_sea():
+    assert satellite.open_sea(satellite.pad(random_picture()), 500).shape == (
+        0,
+        2,
+    )
+
+
+def test_a_view_reaches_no_further_than_is_said():
+    lat, lng = -33.0, 179.0
+    km = satellite.reach_km(450, satellite.Jitter())
+    place = geometry.to_vectors(lat, lng)
+
+    def outside(vectors):
+        near = vectors @ place > np.cos((km + 20) / geometry.EARTH_RADIUS_KM)
+        return 250.0 * ~near[..., None] * np.ones(3)
+
+    padded = satellite.pad(picture_of(outside, height=900))
+    brightest = [
+        satellite.jittered_view(
+            padded,
+            lat,
+            lng,
+            np.random.default_rng(seed),
+            size=45,
+            km=450,
+            jitter=satellite.Jitter(noise=0),
+        ).max()
+        for seed in range(100)
+    ]
+    assert max(brightest) == 0
+
+
+def view_of(kind, seed, jitter=STILL, place=(40.0, -74.0)):
+    """A view of a dark picture of noise with pixels of 22 km."""
+    padded = satellite.pad(random_picture(900) // 3)
+    return satellite.jittered_view(
+        padded,
+        *place,
+        np.random.default_rng(seed),
+        size=45,
+        km=450,
+        jitter=jitter,
+        kind=kind,
+    ).astype(float)
+
+
+def test_a_zoom_shows_one_pixel_of_the_picture_and_no_more():
+    clear, zoom = view_of("clear", 0), view_of("zoom", 0)
+    assert np.abs(np.diff(clear, axis=0)).mean() > 3
+    assert np.abs(np.diff(zoom, axis=0)).mean() < 1
+    plain = satellite.cut(
+        satellite.pad(random_picture(900) // 3),
+        40.0,
+        -74.0,
+        size=45,
+        km=satellite.ZOOM_KM,
+    )
+    assert np.abs(zoom - plain).max() < 0.51
+
+
+def test_a_cloud_is_bright_smooth_uneven_and_never_twice_the_same():
+    cloud, other = view_of("cloud", 0), view_of("cloud", 1)
+    assert cloud.min() > 90 and cloud.max() < 160
+    assert np.abs(np.diff(cloud, axis=0)).max() < 8
+    assert np.ptp(cloud.mean(-1)) > 5
+    assert np.abs(cloud - other).mean() > 2
+
+
+def test_two_places_of_like_colour_look_alike_under_a_cloud():
+    # All that is left of a place is its mean colour, and little of that.
+    here, there = (
+        view_of("cloud", 0, place=place)
+        for place in [(40.0, -74.0), (-33.9, 151.2)]
+    )
+    assert np.abs(here - there).max() < 4
+
+
+def test_views_that_tell_nothing_are_jittered_too():
+    for kind in satellite.UNINFORMATIVE_KINDS:
+        still = view_of(kind, 0)
+        varied = view_of(kind, 0, satellite.Jitter())
+        noise = varied - np.roll(varied, 1, axis=0)
+        assert noise.std() > (still - np.roll(still, 1, axis=0)).std()
+        assert np.abs(varied.mean((0, 1)) - still.mean((0, 1))).max() > 5

@@ -1,4 +1,5 @@
 import collections
+import itertools
 
 import apache_beam as beam
 import numpy as np
@@ -149,6 +150,16 @@ def test_a_split_has_its_share_and_depends_on_the_group_and_seed_only():
     assert (again == names[order]).all()
     other = splits.split_names(some, FRACTIONS, seed=1)
     assert (other != names).any()
+
+
+def test_a_split_does_not_depend_on_the_order_of_the_fractions():
+    # shards.json is written with its keys sorted.
+    fractions = {"validation": 0.2, "test": 0.1, "albums": 0.3}
+    keys = [f"owner {i}" for i in range(1_000)]
+    names = splits.of_keys(keys, fractions, seed=0)
+    assert set(names) == {"train", *fractions}
+    for others in itertools.permutations(fractions.items()):
+        assert (splits.of_keys(keys, dict(others), seed=0) == names).all()
 
 
 def test_a_split_may_take_nothing_and_may_be_of_nothing():
