@@ -23,7 +23,7 @@ from tensorflow_datasets.proto import tf_example_pb2
 from beam_pipelines import files, manifests, samples
 from beam_pipelines.photos import Photos, Source
 from beam_pipelines.samples import Sample
-from planet_tf import records
+from planet_tf import images, records
 from planet_tf.rejects import PhotoError, Reason, Reject
 
 # Features and keys that hold an image, beside a manifest's names for paths.
@@ -136,7 +136,7 @@ def _tar_sample(
     given: Mapping[str, str],
 ) -> Sample | Reject:
     members = {m.name[len(key) :].lower(): m for m in group}
-    image = next((members[x] for x in samples.IMAGES if x in members), None)
+    image = next((members[x] for x in images.SUFFIXES if x in members), None)
     where = f"{posixpath.basename(uri)}/{key}"
     if image is None:
         there = ", ".join(m.name for m in group)

@@ -29,6 +29,8 @@ _CURES = {
     Reason.OUTSIDE_PARTITION: "fine, if the partition drops sparse cells",
     Reason.DUPLICATE_ID: "give every photo an id of its own",
     Reason.DUPLICATE_CONTENT: "fine: write_shards keeps one of each",
+    Reason.SEEN_IN_TRAINING: "fine: their embeddings would lie",
+    Reason.SHORT_ALBUM: "lower --min_photos",
     Reason.NO_PHOTO_OF_ROW: "look whether the ids of --table are the photos'",
     Reason.MISSING_FILE: "paths start at the manifest's directory",
     Reason.UNREADABLE_FILE: "look at the file's rights, and if it is one",

@@ -29,7 +29,8 @@ DataflowRunner, FlinkRunner ...; the first by default, on this machine) or
 --direct_running_mode=multi_processing --direct_num_workers=8; and
 --max_minutes=N, after which a service that runs the pipeline is given up."""
 
-_PATHS = ("photos", "table", "held_out", "shards", "out")  # that workers see
+# That workers see.
+_PATHS = ("photos", "table", "held_out", "shards", "model_dir", "out")
 
 # What a manifest tells of a photo, as in `manifests.COLUMNS`, which imports
 # Beam.

@@ -16,8 +16,6 @@ from beam_pipelines.photos import Photos, Rows, Source
 from planet_tf import images, records
 from planet_tf.rejects import PhotoError, Reject
 
-IMAGES = (".jpg", ".jpeg", ".jpe", ".png", ".webp", ".heic", ".heif")
-
 
 @dataclasses.dataclass(frozen=True)
 class Sample:

@@ -27,7 +27,7 @@ from planet_tf.rejects import PhotoError, Reject
 
 # Photos read and encoded before they are written, so that threads have work
 # while the first of them is at a large one; their bytes at most.
-_AHEAD_OF_EACH_THREAD = 16
+AHEAD_OF_EACH_THREAD = 16
 _FIRST_AHEAD = 8  # while it is not known how large they are
 _BYTES_AHEAD = 64_000_000
 _ROWS_AT_ONCE = 1_024
@@ -78,6 +78,10 @@ class RecordFile:
     bytes: int
     sha256: str
 
+    def counts(self) -> dict[str, int]:
+        """How many of what are in it."""
+        return {"photos": self.photos}
+
 
 @dataclasses.dataclass(eq=False)
 class WriteShards(beam.PTransform):
@@ -102,7 +106,7 @@ class WriteShards(beam.PTransform):
         keys = (
             photos.pipeline
             | beam.Create([count])
-            | beam.FlatMap(_keys)  # (int, None)
+            | beam.FlatMap(empty_shards)  # (int, None)
         )
         pieces = photos | beam.ParDo(
             batches.Cut(functools.partial(shard_numbers, shards=count))
@@ -122,7 +126,8 @@ class WriteShards(beam.PTransform):
         )
 
 
-def _keys(count: int) -> Iterator[tuple[int, None]]:
+def empty_shards(count: int) -> Iterator[tuple[int, None]]:
+    """A key for each shard, without photos."""
     yield from ((key, None) for key in range(count))
 
 
@@ -158,8 +163,8 @@ class _WriteShard(beam.DoFn):
         for split in self.layout.splits:
             file, bad = self._write(split, shard, photos.take(names == split))
             rejects += bad
-            _count("photos_written", file.photos)
-            _count("bytes_written", file.bytes)
+            add_to_counter("photos_written", file.photos)
+            add_to_counter("bytes_written", file.bytes)
             yield file
         for reject in rejects:
             yield beam.pvalue.TaggedOutput("rejects", reject)
@@ -168,27 +173,19 @@ class _WriteShard(beam.DoFn):
         self, split: str, shard: int, photos: Photos
     ) -> tuple[RecordFile, list[Reject]]:
         name = records.file_name(split, shard, self.layout.shards)
-        digest, size, rejects = hashlib.sha256(), 0, []
+        rejects: list[Reject] = []
         encode = functools.partial(encode_row, layout=self.layout)
-        with files.create(FileSystems.join(self.directory, name)) as file:
-            for result in ahead(
-                self.pool,
-                encode,
-                self._labelled(photos),
-                _AHEAD_OF_EACH_THREAD * self.threads,
-            ):
-                if isinstance(result, Reject):
-                    rejects.append(result)
-                    continue
-                framed = records.frame(result)
-                file.write(framed)
-                digest.update(framed)
-                size += len(framed)
-        written = len(photos) - len(rejects)
-        return (
-            RecordFile(name, split, shard, written, size, digest.hexdigest()),
-            rejects,
+        results = ahead(
+            self.pool,
+            encode,
+            self._labelled(photos),
+            AHEAD_OF_EACH_THREAD * self.threads,
         )
+        size, sha256 = write_file(
+            FileSystems.join(self.directory, name), _good(results, rejects)
+        )
+        written = len(photos) - len(rejects)
+        return RecordFile(name, split, shard, written, size, sha256), rejects
 
     def _labelled(self, photos: Photos) -> Iterator[tuple[tuple, int, str]]:
         """Row, label and token of each photo; few rows exist at a time."""
@@ -201,16 +198,40 @@ class _WriteShard(beam.DoFn):
                 yield row, label, self.partition.token(label)
 
 
+def _good(
+    results: Iterable[bytes | Reject], rejects: list[Reject]
+) -> Iterator[bytes]:
+    """Gives the records and gathers the rejects."""
+    for result in results:
+        if isinstance(result, Reject):
+            rejects.append(result)
+        else:
+            yield result
+
+
+def write_file(path: str, encoded: Iterable[bytes]) -> tuple[int, str]:
+    """Writes records as a whole file; returns its bytes and its SHA-256."""
+    digest, size = hashlib.sha256(), 0
+    with files.create(path) as file:
+        for record in encoded:
+            framed = records.frame(record)
+            file.write(framed)
+            digest.update(framed)
+            size += len(framed)
+    return size, digest.hexdigest()
+
+
 def ahead(
     pool: concurrent.futures.Executor,
-    work: Callable[..., bytes | Reject],
+    work: Callable[..., Any],
     items: Iterable[tuple],
     count: int,
-) -> Iterator[bytes | Reject]:
+) -> Iterator[Any]:
     """Results of `work` in the order of the items, made in advance.
 
-    At most `count` are, and fewer if they are large: as many as make up
-    _BYTES_AHEAD if all were as large as the largest so far.
+    A result has a length, in bytes, or is a Reject. At most `count` are made,
+    and fewer if they are large: as many as make up _BYTES_AHEAD if all were as
+    large as the largest so far.
     """
     waiting: collections.deque[concurrent.futures.Future] = collections.deque()
     room, largest = min(count, _FIRST_AHEAD), 1
@@ -218,7 +239,7 @@ def ahead(
         waiting.append(pool.submit(work, *item))
         while len(waiting) > room:
             result = waiting.popleft().result()
-            if isinstance(result, bytes):
+            if not isinstance(result, Reject):
                 largest = max(largest, len(result))
                 room = min(count, 1 + _BYTES_AHEAD // largest)
             yield result
@@ -226,7 +247,8 @@ def ahead(
         yield waiting.popleft().result()
 
 
-def _count(name: str, number: int) -> None:
+def add_to_counter(name: str, number: int) -> None:
+    """Adds to a counter of Beam's."""
     Metrics.counter("planet_tf", name).inc(number)
 
 
@@ -263,22 +285,20 @@ def encode_row(
 def summary(
     written: Iterable[RecordFile], rejects: Mapping[str, int]
 ) -> dict[str, Any]:
-    """What the files hold: the content's part of shards.json."""
+    """What the files hold: the content's part of what describes them."""
     written = sorted(written, key=lambda file: file.name)
     text = "".join(f"{file.name} {file.sha256}\n" for file in written)
     splits: dict[str, dict[str, int]] = {}
     for file in written:
-        split = splits.setdefault(
-            file.split, {"photos": 0, "bytes": 0, "shards": 0}
-        )
-        split["photos"] += file.photos
-        split["bytes"] += file.bytes
-        split["shards"] += 1
+        split = splits.setdefault(file.split, {})
+        facts = file.counts() | {"bytes": file.bytes, "shards": 1}
+        for name, number in facts.items():
+            split[name] = split.get(name, 0) + number
     return {
         "fingerprint": "sha256:" + hashlib.sha256(text.encode()).hexdigest(),
         "splits": splits,
         "files": {
-            file.name: {"photos": file.photos, "sha256": file.sha256}
+            file.name: {**file.counts(), "sha256": file.sha256}
             for file in written
         },
         "rejects": dict(rejects),

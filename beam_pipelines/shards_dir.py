@@ -1,6 +1,8 @@
-"""The directory of write_shards: what is in it, and when it is finished."""
+"""Directories of record files: what is in them, and when they are finished."""
 
 import contextlib
+import dataclasses
+import functools
 import hashlib
 import json
 import re
@@ -22,11 +24,60 @@ _SHARE_OF_LISTING = 0.05  # of the time, at most, goes into counting files
 _WHAT_IS_OTHER = {
     "partition_fingerprint": "partition",
     "source_fingerprint": "photos",
+    "model_fingerprint": "model",
 }
-# What this program writes, whole or not.
-_OURS = re.compile(
-    records.DATASET + r"-[a-z]+\.tfrecord-\d+-of-\d+|rejects-\d+-of-\d+\.jsonl"
-    r"|(partition|features|dataset_info|shards)\.json|.*\.incomplete"
+
+
+@dataclasses.dataclass(frozen=True)
+class Kind:
+    """What a directory of record files is of.
+
+    Attributes:
+      dataset: the first part of the files' names.
+      unit: what a record is of, as it is counted.
+      description: the file that says what they are, and is written last.
+      format: what that file says it is.
+      version: of the format.
+      name: of finished files, for people.
+      directory: beside them, with what else they are made of; "" for none.
+    """
+
+    dataset: str
+    unit: str
+    description: str
+    format: str
+    version: int
+    name: str
+    directory: str = ""
+
+    @functools.cached_property
+    def files(self) -> re.Pattern:
+        """Names of what a program writes there, whole or not."""
+        return re.compile(
+            self.dataset
+            + r"-[a-z]+\.tfrecord-\d+-of-\d+|rejects-\d+-of-\d+\.jsonl"
+            r"|(partition|features|dataset_info)\.json|.*\.incomplete|"
+            + re.escape(self.description)
+            + (f"|{re.escape(self.directory)}/.*" if self.directory else "")
+        )
+
+
+SHARDS = Kind(
+    dataset=records.DATASET,
+    unit="photos",
+    description=records.SHARDS_FILE,
+    format=records.SHARDS_FORMAT,
+    version=records.SHARDS_VERSION,
+    name="shards",
+)
+ALBUMS = Kind(
+    dataset=records.ALBUMS,
+    unit="albums",
+    description=records.ALBUMS_FILE,
+    format=records.ALBUMS_FORMAT,
+    version=records.ALBUMS_VERSION,
+    name="albums",
+    directory=records.PHOTO_MODEL,
 )
 
 
@@ -58,22 +109,24 @@ def is_finished(
     options: Mapping[str, Any],
     made_of: Mapping[str, str],
     overwrite: bool,
+    kind: Kind = SHARDS,
 ) -> bool:
     """Whether there is nothing to do; else makes room in the directory.
 
     Args:
       out: the directory.
       options: that say what is in the files.
-      made_of: fingerprints of what else shards depend on, as in shards.json.
-      overwrite: whether finished shards may be replaced.
+      made_of: fingerprints of what else they depend on, as described there.
+      overwrite: whether finished files may be replaced.
+      kind: of the files.
 
     Raises:
       ShardsError: if it holds something that must not be replaced.
     """
     names = files.names(out)
-    ours = [name for name in names if _OURS.fullmatch(name)]
-    if records.SHARDS_FILE in names and not overwrite:
-        path = files.join(out, records.SHARDS_FILE)
+    ours = [name for name in names if kind.files.fullmatch(name)]
+    if kind.description in names and not overwrite:
+        path = files.join(out, kind.description)
         old = json.loads(files.read(path))
         made = {**old.get("config", {}), **{k: old.get(k) for k in made_of}}
         wanted = {**options, **made_of}
@@ -82,17 +135,17 @@ def is_finished(
             return True
         other = [_WHAT_IS_OTHER.get(name, name) for name in other]
         raise ShardsError(
-            f"{out} holds finished shards, made from other"
+            f"{out} holds finished {kind.name}, made from other"
             f" {', '.join(other)}; --overwrite replaces them"
         )
-    if records.SHARDS_FILE not in names and len(ours) < len(names):
+    if kind.description not in names and len(ours) < len(names):
         foreign = next(name for name in names if name not in ours)
         raise ShardsError(
-            f"{out} is no directory of shards: it holds {foreign}. Choose a"
-            " new or empty directory for --out"
+            f"{out} is no directory of {kind.name}: it holds {foreign}. Choose"
+            " a new or empty directory for --out"
         )
-    # shards.json first: what it describes is going to go.
-    ours.sort(key=lambda name: name != records.SHARDS_FILE)
+    # The description first: what it describes is going to go.
+    ours.sort(key=lambda name: name != kind.description)
     files.delete([files.join(out, name) for name in ours])
     return False
 
@@ -102,22 +155,34 @@ def write_descriptions(
     options: Mapping[str, Any],
     made_of: Mapping[str, str],
     result: Mapping[str, Any],
+    kind: Kind = SHARDS,
+    features: Any = None,
 ) -> None:
-    """Writes what describes the files; shards.json, the last, says "done"."""
-    photos: dict[str, list[int]] = {split: [] for split in result["splits"]}
+    """Writes what describes the files; the last one says "done".
+
+    Args:
+      out: the directory.
+      options: that say what is in the files.
+      made_of: fingerprints of what else they depend on.
+      result: what else is to be said, as by `shards.summary`.
+      kind: of the files.
+      features: TFDS features of the records, if they are not of photos.
+    """
+    lengths: dict[str, list[int]] = {split: [] for split in result["splits"]}
     for name, file in sorted(result["files"].items()):
-        photos[records.split_of(name)].append(file["photos"])
+        lengths[records.split_of(name)].append(file[kind.unit])
     num_bytes = {name: s["bytes"] for name, s in result["splits"].items()}
-    records.write_metadata(out, photos, num_bytes)
+    records.write_metadata(
+        out, lengths, num_bytes, dataset=kind.dataset, features=features
+    )
     head = {
-        "format": records.SHARDS_FORMAT,
-        "version": records.SHARDS_VERSION,
+        "format": kind.format,
+        "version": kind.version,
         "code_version": planet_tf.__version__,
         **made_of,
-        "image_size": options["image_size"],
         "config": options,
     }
-    files.write_json({**head, **result}, files.join(out, records.SHARDS_FILE))
+    files.write_json({**head, **result}, files.join(out, kind.description))
 
 
 @contextlib.contextmanager

@@ -27,6 +27,7 @@ from apache_beam.io.filesystems import FileSystems
 from beam_pipelines import archives, files, manifests, photos, samples, tables
 from beam_pipelines.manifests import SourceError
 from beam_pipelines.photos import Photos, Places, Source
+from planet_tf import images
 from planet_tf.rejects import Reason, Reject
 
 _ARCHIVES = (".tar", ".msg", ".msgpack")
@@ -35,7 +36,7 @@ _IMAGES_PER_BATCH = 256
 _THREADS = 16  # at once waiting for the heads of image files
 _ACCEPTED = (
     "accepted are a manifest (*.csv, *.tsv, *.parquet), a directory or glob of"
-    f" images ({', '.join('*' + kind for kind in samples.IMAGES)}), a glob of"
+    f" images ({', '.join('*' + kind for kind in images.SUFFIXES)}), a glob of"
     " archives (*.tar, *.msg) or tfds:NAME/SPLIT"
 )
 
@@ -195,9 +196,18 @@ def _in_archives(name: str) -> bool:
 def image_root(name: str) -> str:
     """The directory that the ids of a source's image files start from."""
     glob_at = min(name.find(c) % (len(name) + 1) for c in "*?[")
-    if glob_at < len(name) or name.lower().endswith(samples.IMAGES):
+    if glob_at < len(name) or name.lower().endswith(images.SUFFIXES):
         return name[:glob_at].rpartition("/")[0]
     return name
+
+
+def root(name: str) -> str:
+    """The directory that a source's files are below; "" if it has no such."""
+    if name.startswith(_TFDS):
+        return ""
+    below = image_root(name)
+    alone = manifests.is_manifest(name) or _in_archives(name)
+    return name.rpartition("/")[0] if alone and below == name else below
 
 
 def _match(name: str) -> list[FileMetadata]:
@@ -213,7 +223,7 @@ def _match(name: str) -> list[FileMetadata]:
     found = sorted(match.metadata_list, key=lambda file: file.path)
     taken = found
     if directory:
-        taken = [f for f in found if f.path.lower().endswith(samples.IMAGES)]
+        taken = [f for f in found if f.path.lower().endswith(images.SUFFIXES)]
     if not taken:
         there = _there(found)
         if not found and FileSystems.exists(name):

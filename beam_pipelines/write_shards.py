@@ -39,6 +39,14 @@ class Config(options.SourceConfig):
     test_fraction: float = option(
         0.05, help="share of the groups of photos", low=0, high=1
     )
+    albums_fraction: float = option(
+        0.0,
+        help="share of the groups of photos that the photo model is not"
+        " trained on, so that their albums can train the album model; 0.2 for"
+        " one",
+        low=0,
+        high=1,
+    )
     split_seed: int = option(0, help="another seed is another split")
     duplicates: str = option(
         "drop",
@@ -78,17 +86,29 @@ class Config(options.SourceConfig):
     overwrite: bool = option(False, help="replace finished shards in --out")
 
     def __post_init__(self):
-        held_out = self.validation_fraction + self.test_fraction
+        held_out = sum(self.fractions().values())
         if held_out >= 1:
             raise UsageError(
-                "--validation_fraction and --test_fraction add up to"
-                f" {held_out}; they must leave something to train on"
+                "--validation_fraction, --test_fraction and --albums_fraction"
+                f" add up to {held_out}; they must leave something to train on"
             )
         if 0 < self.image_size < self.min_side:
             raise UsageError(
                 f"--image_size is {self.image_size}, below --min_side, which"
                 f" is {self.min_side}; 0 keeps the photos' size"
             )
+
+    def fractions(self) -> dict[str, float]:
+        """Share of the groups of photos in each split but "train"."""
+        return {
+            "validation": self.validation_fraction,
+            "test": self.test_fraction,
+            "albums": self.albums_fraction,
+        }
+
+    def split_rule(self) -> dict[str, Any]:
+        """By what photos are split, for shards.json."""
+        return {"seed": self.split_seed, "fractions": self.fractions()}
 
     def content(self) -> dict[str, Any]:
         """The options that say what is in the files, for shards.json."""
@@ -147,6 +167,10 @@ def write(config: Config, beam_options: Any) -> list[str]:
         splits.PartitionFile(workers_copy, partition.fingerprint),
     )
     check(config, result)
+    result |= {
+        "image_size": config.image_size,
+        "split_rule": config.split_rule(),
+    }
     shards_dir.write_descriptions(out, config.content(), made_of, result)
     return [
         *summary_lines(result, out),
@@ -197,10 +221,7 @@ def make_layout(config: Config) -> Any:
 
     return shards.Layout(
         shards=config.shards,
-        fractions={
-            "validation": config.validation_fraction,
-            "test": config.test_fraction,
-        },
+        fractions=config.fractions(),
         split_seed=config.split_seed,
         image_size=config.image_size,
         jpeg_quality=config.jpeg_quality,

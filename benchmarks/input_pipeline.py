@@ -133,14 +133,21 @@ def write_shards(directory: pathlib.Path, size: str, photos: int) -> None:
 
 def read_shards(directory: str) -> Any:
     """The shards that `write_shards` wrote, without a partition."""
-    from planet_tf import input_pipeline
+    from planet_tf import data_dirs
 
     files = [
         (str(path), int(path.name.rpartition("-")[2]))
         for path in sorted(pathlib.Path(directory).iterdir())
     ]
     size = min(map(int, pathlib.Path(directory).name.split("x")))
-    return input_pipeline.Shards(directory, None, "", size, {"train": files})
+    return data_dirs.Shards(
+        directory=directory,
+        partition=None,
+        fingerprint="",
+        files={"train": tuple(files)},
+        image_size=size,
+        split_rule=None,
+    )
 
 
 def table_rows(

@@ -112,12 +112,7 @@ def write_shards(config: Config, directory: pathlib.Path) -> None:
     """Photos with a spectrum like real ones, a cell of its own for each."""
     directory.mkdir()
     rng = np.random.default_rng(0)
-    places = max(config.classes, config.photos)
-    lat = np.degrees(np.arcsin(rng.uniform(-1, 1, places)))
-    lng = rng.uniform(-180, 180, places)
-    partition = partition_lib.build(
-        lat[: config.classes], lng[: config.classes], max_photos=1, min_photos=1
-    )
+    partition = random_partition(config.classes, rng)
     pictures = collection.jpegs([_PHOTO_SIZE], rng)
     files = {}
     for split, photos in (("train", config.photos), ("validation", 16)):
@@ -150,13 +145,24 @@ def write_shards(config: Config, directory: pathlib.Path) -> None:
     (directory / records.SHARDS_FILE).write_text(json.dumps(facts))
 
 
+def random_partition(
+    classes: int, rng: np.random.Generator
+) -> partition_lib.Partition:
+    """Cells of random places all over the world, one each."""
+    lat = np.degrees(np.arcsin(rng.uniform(-1, 1, classes)))
+    lng = rng.uniform(-180, 180, classes)
+    return partition_lib.build(lat, lng, max_photos=1, min_photos=1)
+
+
 def serve(config: Config) -> None:
     """What one of the measured processes does."""
     from benchmarks import train_step_cases as cases
 
     train, steps = train_config(config), config.steps
     if config.case == "loop":
-        cases.serve_loop(train, _WARM, steps)
+        from planet_tf import photo_task
+
+        cases.serve_loop(train, photo_task.PhotoTask, _WARM, steps)
     elif config.case == "machine":
         cases.serve_machine(train, config.classes, _precisions(config), steps)
     else:

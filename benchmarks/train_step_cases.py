@@ -13,14 +13,16 @@ import tensorflow as tf
 
 from benchmarks import rounds
 from planet_tf import (
+    data_dirs,
     input_pipeline,
     memory,
     models,
+    photo_task,
     progress,
     steps,
     training,
 )
-from planet_tf.config import TrainConfig
+from planet_tf.config import RunConfig, TrainConfig
 
 INPUT_BATCHES = 8  # that the input makes alone while a step would be made
 _NEVER = 1_000_000_000
@@ -28,8 +30,13 @@ _PEAK_SIZE = 4_096  # of the square matrices
 _PEAK_SECONDS = 0.5
 
 
-def serve_loop(config: TrainConfig, warm: int, timed: int) -> None:
-    """planet_tf.train itself, held up whenever it comes to its log."""
+def serve_loop(
+    config: RunConfig,
+    make_task: Callable[[Any], training.Task],
+    warm: int,
+    timed: int,
+) -> None:
+    """The training of a task, held up whenever it comes to its log."""
     answer = rounds.claim_stdout()
 
     class PacedLog(progress.Log):
@@ -65,14 +72,14 @@ def serve_loop(config: TrainConfig, warm: int, timed: int) -> None:
 
     progress.Log = PacedLog
     memory.keep_freed()  # as planet_tf.train does
-    training.train(config)
+    training.train(config, make_task)
 
 
 def serve_bare(config: TrainConfig, classes: int, warm: int, n: int) -> None:
     """A step of the model and optimizer of planet_tf.train, and no more."""
     memory.keep_freed()
     keras.utils.set_random_seed(config.seed)
-    model = training.build_model(config, classes)
+    model = photo_task.build_model(config, classes)
     optimizer = steps.Adagrad(model.trainable_variables)
     images, labels = _constant_batch(config, classes)
 
@@ -124,8 +131,8 @@ def serve_machine(
     config: TrainConfig, classes: int, precisions: list[str], n: int
 ) -> None:
     """The input alone, and the peaks of matrix products."""
-    model = training.build_model(config, classes)
-    shards = input_pipeline.open_shards(config.shards)
+    model = photo_task.build_model(config, classes)
+    shards = data_dirs.open_shards(config.shards)
     batches = iter(
         input_pipeline.training_batches(
             shards,
@@ -140,7 +147,7 @@ def serve_machine(
             next(batches)
 
     def input_alone() -> dict[str, Any]:
-        found = _timed(read, 1, n)
+        found = timed_steps(read, 1, n)
         return {key: value / INPUT_BATCHES for key, value in found.items()}
 
     works = {precision: _peak(precision) for precision in precisions}
@@ -234,10 +241,13 @@ def _serve_steps(
 ) -> None:
     with contextlib.redirect_stdout(sys.stderr):
         run(2)
-    rounds.serve({"step": lambda: _timed(run, warm, timed)}, **facts)
+    rounds.serve({"step": lambda: timed_steps(run, warm, timed)}, **facts)
 
 
-def _timed(run: Callable[[int], None], warm: int, timed: int) -> dict[str, Any]:
+def timed_steps(
+    run: Callable[[int], None], warm: int, timed: int
+) -> rounds.Result:
+    """What some steps take, after others that are not counted."""
     run(warm)
     start, used = time.perf_counter(), time.process_time()
     run(timed)

@@ -10,7 +10,7 @@ may be nearer than any classifier.
 import numpy as np
 import tensorflow as tf
 
-from planet_tf import decoding, input_pipeline, metrics
+from planet_tf import data_dirs, decoding, metrics
 from planet_tf.partition import Partition
 
 THUMBNAIL = 16  # pixels of a side
@@ -47,7 +47,7 @@ def nearest_points(
 
 
 def thumbnails(
-    shards: input_pipeline.Shards, split: str, most: int
+    shards: data_dirs.Shards, split: str, most: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Thumbnails (n, features) and places (n, 2) of a split's photos.
 

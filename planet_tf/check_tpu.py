@@ -105,7 +105,7 @@ def replica_step(config: CheckTpuConfig, photos: int) -> Step:
     """One replica's step over so many photos, as planet_tf.train makes it."""
     import tensorflow as tf
 
-    from planet_tf import steps, training
+    from planet_tf import photo_steps, photo_task, steps
 
     options = TrainConfig(
         shards="",
@@ -119,9 +119,9 @@ def replica_step(config: CheckTpuConfig, photos: int) -> Step:
     )
     strategy = tf.distribute.OneDeviceStrategy("/cpu:0")
     with strategy.scope():
-        model = training.build_model(options, config.classes)
+        model = photo_task.build_model(options, config.classes)
         optimizer = steps.Adagrad(model.trainable_variables)
-    step = steps.replica_step(model, optimizer, options)
+    step = photo_steps.replica_step(model, optimizer, options)
 
     def of_batch(image: tf.Tensor, label: tf.Tensor) -> tuple:
         return strategy.run(step, args=({"image": image, "label": label},))

@@ -16,8 +16,8 @@ import keras
 import tensorflow as tf
 
 from planet_tf import model_dir, progress
-from planet_tf.config import TrainConfig
-from planet_tf.input_pipeline import Shards
+from planet_tf.config import RunConfig
+from planet_tf.data_dirs import RecordFiles
 
 # Beyond the tensors themselves: names, shapes and the graph of objects.
 _OVERHEAD_BYTES = 4 << 20
@@ -40,15 +40,16 @@ class Checkpoints:
 
     def __init__(
         self,
-        config: TrainConfig,
-        shards: Shards,
+        config: RunConfig,
+        data: RecordFiles,
         model: keras.Model,
         optimizer: tf.Module,
         *,
         write: bool,
     ):
         self.config = config
-        self.fingerprint = shards.partition.fingerprint
+        self.data = data
+        self.fingerprint = data.partition.fingerprint
         self.write = write
         self.directory = os.path.join(config.model_dir, model_dir.CHECKPOINTS)
         self.notes: list[str] = []
@@ -131,7 +132,7 @@ class Checkpoints:
         reader = tf.train.load_checkpoint(path)
         written = _value(reader, "partition_fingerprint", path).decode()
         model_dir.check_partition(
-            written, f"checkpoint {path}", self.fingerprint, self.config.shards
+            written, f"checkpoint {path}", self.fingerprint, self.data.directory
         )
         replicas = int(_value(reader, "replicas", path))
         now = int(self._checkpoint.replicas.numpy())

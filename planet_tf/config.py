@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from planet_tf import config_flags
+from planet_tf import album_variants, config_flags
 from planet_tf.config_flags import option
 
 MIN_IMAGE_SIZE = 75  # InceptionV3 shrinks an image some 32 times, less edges
@@ -11,33 +11,12 @@ SCHEDULES = ("constant", "linear", "cosine")
 STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker", "tpu")
 
 
-@dataclasses.dataclass(frozen=True)
-class TrainConfig:
-    """Options of `planet_tf.train`."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Options of all trainings, whatever they train."""
 
-    shards: str = option(help="directory of shards made by write_shards")
     model_dir: str = option(
         help="directory of the model; a run that stopped there goes on"
-    )
-    # --- model
-    image_size: int = option(299, help="side of the model's images, pixels")
-    width: float = option(
-        1.0, help="share of InceptionV3's filters to keep", low=0.1, high=1
-    )
-    batch_norm_momentum: float = option(
-        0.99,
-        help="share of the old moving statistics kept at a step; lower it for"
-        " runs of few steps",
-        low=0,
-        high=1,
-    )
-    synchronized_batch_norm: bool = option(
-        False, help="normalise over the batches of all replicas"
-    )
-    standardize: bool = option(
-        False,
-        help="give each colour of each image mean 0 and deviation 1: for"
-        " images whose brightness and tint say nothing",
     )
     precision: str = option(
         "float32",
@@ -47,17 +26,14 @@ class TrainConfig:
     )
     dropout: float = option(
         0.0,
-        help="share of the penultimate layer left out at a step",
+        help="share of the layer below the last one left out at a step",
         low=0,
         high=0.9,
     )
-    init_from: str = option(
-        "",
-        help="what to start from instead of random weights: a model directory,"
-        " of another partition too, or a file of Keras InceptionV3 weights",
-    )
     # --- optimisation
-    batch_size: int = option(32, help="photos a step, all replicas", low=1)
+    batch_size: int = option(
+        32, help="photos, or albums, a step, all replicas", low=1
+    )
     steps: int = option(1_000_000, help="steps of the whole run", low=1)
     learning_rate: float = option(
         0.045, help="Adagrad's rate (0.045 in the paper)", low=0
@@ -73,28 +49,11 @@ class TrainConfig:
     clip_norm: float = option(
         0.0, help="largest norm of all gradients together; 0: any", low=0
     )
-    soft_labels_km: float = option(
-        0.0,
-        help="scale on which cells near a photo share its label; 0: the"
-        " photo's own cell alone, as in the paper",
-        low=0,
-    )
-    # --- augmentation
-    min_crop_area: float = option(
-        0.5, help="least share of a photo in a random crop", low=0.05, high=1
-    )
-    rotate: bool = option(
-        False,
-        help="turn images by chance by quarters, for views from above",
-    )
-    color_jitter: float = option(
-        0.2, help="strength of random brightness and contrast", low=0, high=1
-    )
     # --- data and run
     seed: int = option(0, help="of weights, order and augmentation")
     lanes: int = option(
         2,
-        help="streams the photos of an epoch are dealt to, a multiple of the"
+        help="streams the records of an epoch are dealt to, a multiple of the"
         " number of replicas; runs with the same lanes see the same batches",
         low=1,
     )
@@ -124,7 +83,7 @@ class TrainConfig:
     )
     validate_every: int = option(5_000, help="steps between validations", low=1)
     validation_photos: int = option(
-        20_000, help="most photos of a validation; 0: all", low=0
+        20_000, help="most photos, or albums, of a validation; 0: all", low=0
     )
     checkpoint_every: int = option(
         1_000, help="steps between checkpoints", low=1
@@ -132,12 +91,6 @@ class TrainConfig:
     keep_checkpoints: int = option(3, help="newest checkpoints kept", low=1)
     log_every: int = option(
         100, help="steps between lines of progress and scalars", low=1
-    )
-    example_photos: int = option(
-        4,
-        help="validation photos that TensorBoard shows with maps of their"
-        " answers; 0: none",
-        low=0,
     )
     profile_step: int = option(
         0,
@@ -159,11 +112,88 @@ class TrainConfig:
                 f"--warmup_steps is {self.warmup_steps} and --steps is"
                 f" {self.steps}: the warm-up must be shorter than the run"
             )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainConfig(RunConfig):
+    """Options of `planet_tf.train`."""
+
+    shards: str = option(help="directory of shards made by write_shards")
+    # --- model
+    image_size: int = option(299, help="side of the model's images, pixels")
+    width: float = option(
+        1.0, help="share of InceptionV3's filters to keep", low=0.1, high=1
+    )
+    batch_norm_momentum: float = option(
+        0.99,
+        help="share of the old moving statistics kept at a step; lower it for"
+        " runs of few steps",
+        low=0,
+        high=1,
+    )
+    synchronized_batch_norm: bool = option(
+        False, help="normalise over the batches of all replicas"
+    )
+    standardize: bool = option(
+        False,
+        help="give each colour of each image mean 0 and deviation 1: for"
+        " images whose brightness and tint say nothing",
+    )
+    init_from: str = option(
+        "",
+        help="what to start from instead of random weights: a model directory,"
+        " of another partition too, or a file of Keras InceptionV3 weights",
+    )
+    # --- labels and augmentation
+    soft_labels_km: float = option(
+        0.0,
+        help="scale on which cells near a photo share its label; 0: the"
+        " photo's own cell alone, as in the paper",
+        low=0,
+    )
+    min_crop_area: float = option(
+        0.5, help="least share of a photo in a random crop", low=0.05, high=1
+    )
+    rotate: bool = option(
+        False,
+        help="turn images by chance by quarters, for views from above",
+    )
+    color_jitter: float = option(
+        0.2, help="strength of random brightness and contrast", low=0, high=1
+    )
+    # --- TensorBoard
+    example_photos: int = option(
+        4,
+        help="validation photos that TensorBoard shows with maps of their"
+        " answers; 0: none",
+        low=0,
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
         if self.image_size < MIN_IMAGE_SIZE:
             raise config_flags.UsageError(
                 f"--image_size is {self.image_size}; InceptionV3 needs at"
                 f" least {MIN_IMAGE_SIZE}"
             )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainAlbumsConfig(RunConfig):
+    """Options of `planet_tf.train_albums`."""
+
+    albums: str = option(help="directory of albums made by write_albums")
+    variant: str = option(
+        "lstm",
+        help="how an album is read: once; with answers one or two photos"
+        " later; twice, with answers in the second pass; in both directions;"
+        " or, as a control, each photo alone",
+        choices=tuple(album_variants.VARIANTS),
+    )
+    units: int = option(2048, help="width of the LSTM", low=1)
+    time_gaps: bool = option(
+        False, help="read the time since the photo before, too"
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,6 +217,23 @@ class EvaluateConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class EvaluateAlbumsConfig:
+    """Options of `planet_tf.evaluate_albums`."""
+
+    albums: str = option(help="directory of albums made by write_albums")
+    model_dirs: tuple[str, ...] = option(
+        help="directories of album models, to be compared"
+    )
+    out: str = option(help="directory for the report")
+    split: str = option("test", help="split of the albums to evaluate on")
+    batch_size: int = option(16, help="albums at a time", low=1)
+    resamples: int = option(
+        2_000, help="bootstrap resamples of albums for intervals", low=100
+    )
+    seed: int = option(0, help="of the bootstrap")
+
+
+@dataclasses.dataclass(frozen=True)
 class PredictConfig:
     """Options of `planet_tf.predict`."""
 
@@ -194,3 +241,35 @@ class PredictConfig:
     out: str = option(".", help="directory for the maps")
     top: int = option(5, help="answers for each photo", low=1, high=100)
     maps: bool = option(True, help="draw a PNG of the distribution")
+
+
+@dataclasses.dataclass(frozen=True)
+class PredictAlbumConfig:
+    """Options of `planet_tf.predict_album`."""
+
+    model_dir: str = option(help="directory of a trained album model")
+    out: str = option(".", help="directory for answers.csv and the maps")
+    albums: str = option(
+        "", help="directory of albums made by write_albums, instead of photos"
+    )
+    split: str = option("train", help="split of --albums to answer for")
+    limit: int = option(
+        0, help="answer for so many albums of --albums at most; 0: all", low=0
+    )
+    maps: bool = option(
+        True,
+        help="draw each album's track, as a PNG and as a page to look into",
+    )
+    outlier_km: float = option(
+        750.0,
+        help="a photo that alone is sure of a place further than that from the"
+        " album's answer is named as an outlier",
+        low=0,
+    )
+    outlier_probability: float = option(
+        0.8,
+        help="how sure: what a photo alone gives to all that is within"
+        " --outlier_km of its answer",
+        low=0,
+        high=1,
+    )

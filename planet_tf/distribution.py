@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from planet_tf import clusters, preemption, rendezvous
 from planet_tf.clusters import ClusterError
-from planet_tf.config import TrainConfig
+from planet_tf.config import RunConfig
 
 # TensorFlow's own joining of a cluster whose workers are all there. It took
 # 0.1 s for two.
@@ -49,7 +49,7 @@ class DisagreementError(ClusterError):
 
 
 def make_strategy(
-    config: TrainConfig, stop: preemption.StopSignals | None = None
+    config: RunConfig, stop: preemption.StopSignals | None = None
 ) -> tf.distribute.Strategy:
     """The strategy that a run's options ask for.
 

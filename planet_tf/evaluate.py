@@ -20,11 +20,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     config, _ = config_flags.parse(EvaluateConfig, argv, usage=__doc__)
 
     # After the options are known to be right: TensorFlow takes seconds.
-    from planet_tf import evaluation, input_pipeline, model_dir
+    from planet_tf import data_dirs, evaluation, model_dir
 
     try:
         evaluation.evaluate(config)
-    except (input_pipeline.ShardsError, model_dir.ModelDirError) as error:
+    except (data_dirs.DataError, model_dir.ModelDirError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0

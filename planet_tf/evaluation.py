@@ -14,9 +14,9 @@ from PIL import Image
 
 from planet_tf import (
     baselines,
+    data_dirs,
     decoding,
     export,
-    input_pipeline,
     maps,
     metrics,
     model_dir,
@@ -32,7 +32,7 @@ _PROGRESS_SECONDS = 5.0
 
 def evaluate(config: EvaluateConfig) -> None:
     """Writes the report and prints it."""
-    shards = input_pipeline.open_shards(config.shards)
+    shards = data_dirs.open_shards(config.shards)
     model_dir.check_partition(
         shards.partition.fingerprint,
         config.shards,
@@ -84,7 +84,7 @@ def evaluate(config: EvaluateConfig) -> None:
 def _ask(
     config: EvaluateConfig,
     locator: export.Geolocator,
-    shards: input_pipeline.Shards,
+    shards: data_dirs.Shards,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[Any]]:
     """Asks the model about a split, and writes predictions.jsonl.
 
@@ -128,7 +128,7 @@ def _ask(
 
 
 def _batches(
-    config: EvaluateConfig, shards: input_pipeline.Shards
+    config: EvaluateConfig, shards: data_dirs.Shards
 ) -> Iterator[dict[str, np.ndarray]]:
     """Batches of a split's records, undecoded."""
     names = ("image", "photo_id", "label", "lat", "lng")

@@ -11,18 +11,16 @@ tensorboard --logdir=MODEL_DIR, or a directory of several to compare them:
 
 import dataclasses
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
-import keras
 import numpy as np
 import tensorflow as tf
 from tensorboard.plugins.hparams import api as hparams
 
-from planet_tf import input_pipeline, model_dir, pictures
-from planet_tf.config import TrainConfig
+from planet_tf import model_dir
+from planet_tf.config import RunConfig
 
 PROFILED_STEPS = 10
-_DPI = 80  # of the example pictures
 _LEAST_KM = 0.1  # smaller errors are shown as this one
 _HISTOGRAM = (
     "Great-circle error of the likeliest cell of each validation photo, as"
@@ -34,14 +32,8 @@ _HISTOGRAM = (
 class Events:
     """Writes a run's event files; in the chief only."""
 
-    def __init__(
-        self,
-        config: TrainConfig,
-        shards: input_pipeline.Shards,
-        say: Callable[[str], None],
-    ):
+    def __init__(self, config: RunConfig, say: Callable[[str], None]):
         self.config = config
-        self.shards = shards
         self.say = say
         self.directory = os.path.join(config.model_dir, model_dir.EVENTS)
         self.writers = {
@@ -50,7 +42,6 @@ class Events:
             )
             for name in ("train", "validation")
         }
-        self.examples: list[dict[str, np.ndarray]] | None = None
         self.profiling = False
 
     def start(self, step: int) -> None:
@@ -84,9 +75,9 @@ class Events:
         step: int,
         figures: Mapping[str, float],
         errors_km: np.ndarray,
-        model: keras.Model,
+        pictures: Sequence[np.ndarray],
     ) -> None:
-        """Scalars, the histogram of errors (n, k), and the examples."""
+        """Scalars, the histogram of errors (n, k), and pictures."""
         # TensorBoard groups curves by what stands before a slash.
         tags = {k.replace("_within", "/within"): v for k, v in figures.items()}
         self._scalars("validation", step, tags)
@@ -96,7 +87,7 @@ class Events:
                 np.log10(np.maximum(errors_km[:, 0], _LEAST_KM)),
                 description=_HISTOGRAM,
             )
-            for number, picture in enumerate(self._pictures(model), 1):
+            for number, picture in enumerate(pictures, 1):
                 tf.summary.image(f"examples/{number}", picture[None])
         for writer in self.writers.values():
             writer.flush()
@@ -123,36 +114,8 @@ class Events:
             for key, value in figures.items():
                 tf.summary.scalar(key, value)
 
-    def _pictures(self, model: keras.Model) -> list[np.ndarray]:
-        """Pictures (height, width, 3) uint8 of the examples' answers."""
-        if self.examples is None:
-            self.examples = self._load_examples()
-        if not self.examples:
-            return []
-        images = np.stack([photo["image"] for photo in self.examples])
-        shares = tf.nn.softmax(model(images, training=False)).numpy()
-        return [
-            draw_example(self.shards, photo, share)
-            for photo, share in zip(self.examples, shares, strict=True)
-        ]
 
-    def _load_examples(self) -> list[dict[str, np.ndarray]]:
-        if not self.config.example_photos:
-            return []
-        try:
-            import matplotlib  # noqa: F401
-        except ImportError:
-            self.say(
-                "TensorBoard will show no pictures of examples: matplotlib is"
-                " not installed (pip install 'planet-tf[viz]')"
-            )
-            return []
-        return load_examples(
-            self.shards, self.config.example_photos, self.config.image_size
-        )
-
-
-def shaping_options(config: TrainConfig) -> dict[str, int | float | str]:
+def shaping_options(config: RunConfig) -> dict[str, int | float | str]:
     """The options that a run's result depends on, by name."""
     return {
         name: value
@@ -173,51 +136,6 @@ def options_table(facts: Mapping) -> str:
     lines = ["| | |", "|---|---|"]
     lines += [f"| {name} | {_cell(value)} |" for name, value in rows]
     return "\n".join(lines)
-
-
-def load_examples(
-    shards: input_pipeline.Shards, count: int, image_size: int
-) -> list[dict[str, np.ndarray]]:
-    """Validation photos, always the same: the first ones of the first files.
-
-    Shards are in random order, so that these are too.
-
-    Returns:
-      For each photo its `image` as the model sees it and `latlng` (2,).
-    """
-    paths = [path for path, _ in shards.split("validation")]
-
-    def example(record: tf.Tensor) -> dict[str, tf.Tensor]:
-        photo = input_pipeline.parse(record, ("image", "lat", "lng"))
-        return {
-            "image": input_pipeline.evaluation_image(
-                photo["image"], image_size
-            ),
-            "latlng": tf.stack([photo["lat"], photo["lng"]]),
-        }
-
-    dataset = tf.data.Dataset.from_tensor_slices(paths)
-    dataset = dataset.interleave(tf.data.TFRecordDataset, cycle_length=count)
-    return list(dataset.take(count).map(example).as_numpy_iterator())
-
-
-def draw_example(
-    shards: input_pipeline.Shards,
-    photo: Mapping[str, np.ndarray],
-    probabilities: np.ndarray,
-) -> np.ndarray:
-    """A photo beside the map of its answer, (height, width, 3) uint8."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    lat, lng = photo["latlng"].tolist()
-    image = np.uint8(np.round((photo["image"] + 1) * 127.5))
-    figure = pictures.examples_figure(
-        shards.partition, [pictures.Example(image, probabilities, (lat, lng))]
-    )
-    figure.set_dpi(_DPI)
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3]
 
 
 def _cell(value: object) -> str:

@@ -12,22 +12,22 @@ from planet_tf import records
 from planet_tf.rejects import PhotoError, Reason
 
 
-def parse(
-    tags: Mapping[int, Any], gps: Mapping[int, Any]
-) -> tuple[float, float, int]:
-    """(lat, lng, Unix seconds) of EXIF and GPS tags; lat, lng are finite.
-
-    A clock without an offset is taken for UTC.
-
-    Raises:
-      PhotoError: if there is no position.
-    """
+def position(gps: Mapping[int, Any]) -> tuple[float, float]:
+    """(lat, lng) of GPS tags, finite; PhotoError if there is none."""
     if not (
         ExifTags.GPS.GPSLatitude in gps or ExifTags.GPS.GPSLongitude in gps
     ):
         raise PhotoError(Reason.NO_GPS, "no position in the EXIF")
     lat = _degrees(gps, "GPSLatitude", {"N": 1, "S": -1})
     lng = _degrees(gps, "GPSLongitude", {"E": 1, "W": -1})
+    return lat, lng
+
+
+def taken_at(tags: Mapping[int, Any]) -> int:
+    """Unix seconds of EXIF tags; records.UNKNOWN_TIME if they do not say.
+
+    A clock without an offset is taken for UTC.
+    """
     clock, offset = (
         str(tags.get(tag, "")).strip("\0 ")
         for tag in (
@@ -36,7 +36,7 @@ def parse(
         )
     )
     time = parse_time(clock + offset)
-    return lat, lng, parse_time(clock) if time == records.UNKNOWN_TIME else time
+    return parse_time(clock) if time == records.UNKNOWN_TIME else time
 
 
 def parse_time(text: str) -> int:

@@ -4,8 +4,8 @@ import contextlib
 import dataclasses
 import io
 import re
-from collections.abc import Iterator
-from typing import BinaryIO
+from collections.abc import Iterator, Mapping
+from typing import Any, BinaryIO
 
 from PIL import (
     ExifTags,
@@ -17,6 +17,8 @@ from PIL import (
 from planet_tf import exif
 from planet_tf.rejects import PhotoError, Reason
 
+# How files are named that may hold what is read here.
+SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".webp", ".heic", ".heif")
 QUALITY = 90  # of images that have to be encoded again
 # Half of the samples of colour each way: what cameras and the web use, and
 # what decodes fastest.
@@ -201,16 +203,31 @@ def without_metadata(jpeg: bytes) -> bytes | None:
 
 
 def read_exif(file: BinaryIO) -> tuple[float, float, int]:
-    """(lat, lng, Unix seconds) by a photo's EXIF; see `exif.parse`."""
+    """(lat, lng, Unix seconds) by a photo's EXIF.
+
+    Raises:
+      PhotoError: if there is no position, or no image.
+    """
     with _photo_errors():
-        image = _open(file)
-        Limits().check(*image.size)
-        if image.format == "PNG":
-            image.load()
-        # Of other formats, Pillow reads the head of the file and no pixels.
-        tags = image.getexif()
-        gps = tags.get_ifd(ExifTags.IFD.GPSInfo)
-        return exif.parse(tags.get_ifd(ExifTags.IFD.Exif), gps)
+        tags, gps = _exif(file)
+        return *exif.position(gps), exif.taken_at(tags)
+
+
+def read_time(file: BinaryIO) -> int:
+    """Unix seconds by a photo's EXIF; PhotoError if it is no image."""
+    with _photo_errors():
+        return exif.taken_at(_exif(file)[0])
+
+
+def _exif(file: BinaryIO) -> tuple[Mapping[int, Any], Mapping[int, Any]]:
+    """EXIF and GPS tags."""
+    image = _open(file)
+    Limits().check(*image.size)
+    if image.format == "PNG":
+        image.load()
+    # Of other formats, Pillow reads the head of the file and no pixels.
+    tags = image.getexif()
+    return tags.get_ifd(ExifTags.IFD.Exif), tags.get_ifd(ExifTags.IFD.GPSInfo)
 
 
 def _open(file: BinaryIO) -> Image.Image:

@@ -1,4 +1,4 @@
-"""Starts the training of the photo model with several workers.
+"""Starts the training of a model with several workers.
 
 launch/train_multiworker.sh --workers=2 --shards=DIR --model_dir=DIR [...]
 launch/train_multiworker.sh --hosts=HOST1,HOST2 --shards=... on each host
@@ -9,7 +9,7 @@ and --max_restarts allows it. On a cluster it becomes the one worker that
 TF_CONFIG, --hosts, SLURM or a Kubernetes JobSet says it is: docs/clusters.md.
 
 Options not in the list below, and all after `--`, are those of the trainer:
-python -m planet_tf.train --help
+python -m planet_tf.train --help, or planet_tf.train_albums with --model=album
 """
 
 import dataclasses
@@ -26,10 +26,14 @@ from planet_tf import (
     restarts,
     worker_logs,
 )
-from planet_tf.config import TrainConfig
+from planet_tf.config import RunConfig, TrainAlbumsConfig, TrainConfig
 from planet_tf.config_flags import UsageError, option
 
-TRAINER = "planet_tf.train"
+# By model: the program, and its options.
+TRAINERS: dict[str, tuple[str, type[RunConfig]]] = {
+    "photo": ("planet_tf.train", TrainConfig),
+    "album": ("planet_tf.train_albums", TrainAlbumsConfig),
+}
 _DEFAULT_WORKERS = 2
 _ONE_PROCESS = ("one_device", "mirrored", "tpu")  # strategies of one process
 
@@ -38,6 +42,11 @@ _ONE_PROCESS = ("one_device", "mirrored", "tpu")  # strategies of one process
 class LaunchConfig:
     """Options of `planet_tf.launcher`."""
 
+    model: str = option(
+        "photo",
+        help="what to train: the photo model, or an album model",
+        choices=tuple(TRAINERS),
+    )
     workers: int | None = option(
         None,
         help="worker processes on this machine (2); on a cluster, how many"
@@ -105,10 +114,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     rest += argv[split + 1 :]
     # The trainer's own check, before anything starts.
+    trainer, options_class = TRAINERS[config.model]
     options, _ = config_flags.parse(
-        TrainConfig, [TRAINER, *rest], usage=__doc__
+        options_class, [trainer, *rest], usage=__doc__
     )
-    command = [sys.executable, "-m", TRAINER, *rest]
+    command = [sys.executable, "-m", trainer, *rest]
     try:
         cluster = find_cluster(config, options)
         if cluster:
@@ -122,7 +132,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def find_cluster(
-    config: LaunchConfig, options: TrainConfig
+    config: LaunchConfig, options: RunConfig
 ) -> clusters.Cluster | None:
     """The cluster that this process is one worker of, if it is."""
     if options.strategy in _ONE_PROCESS:
@@ -174,7 +184,7 @@ def become_worker(
 
 
 def run_local(
-    config: LaunchConfig, command: Sequence[str], options: TrainConfig
+    config: LaunchConfig, command: Sequence[str], options: RunConfig
 ) -> int:
     """Runs the workers on this machine; returns the gang's exit code."""
     workers = _count(config, options)
@@ -212,7 +222,7 @@ def run_local(
     return restarts.run(members, console, policy, config.grace_seconds)
 
 
-def _count(config: LaunchConfig, options: TrainConfig) -> int:
+def _count(config: LaunchConfig, options: RunConfig) -> int:
     """How many workers to run on this machine."""
     alone = options.strategy in _ONE_PROCESS
     workers = config.workers or (1 if alone else _DEFAULT_WORKERS)
@@ -224,7 +234,7 @@ def _count(config: LaunchConfig, options: TrainConfig) -> int:
     return workers
 
 
-def _log_dir(options: TrainConfig) -> str:
+def _log_dir(options: RunConfig) -> str:
     if "://" in options.model_dir:
         raise UsageError(
             f"--model_dir is {options.model_dir}: give a directory of this"

@@ -5,9 +5,13 @@
     checkpoints/    training state
     events/         for TensorBoard: train, validation
     export/         the SavedModel, once training is done
+    photo_model/    of an album model: the photo model below it, as a model
+                    directory without checkpoints and events
 
 config.json says too to what size photos were scaled for the shards
-(`photo_size`, of the short side); a photo to predict is scaled alike.
+(`photo_size`, of the short side); a photo to predict is scaled alike. And by
+what rule the photos were split (`split_rule`), so that it can be told of any
+photo whether the model was trained on it.
 The fingerprints tie it together: of the partition (which cells the classes
 are) and of the shards (what it was trained on).
 """
@@ -24,8 +28,8 @@ import tensorflow as tf
 
 import planet_tf
 from planet_tf import partition as partition_lib
-from planet_tf.config import TrainConfig
-from planet_tf.input_pipeline import Shards
+from planet_tf.config import RunConfig
+from planet_tf.data_dirs import RecordFiles
 
 CONFIG, PARTITION = "config.json", "partition.json"
 CHECKPOINTS, EVENTS, EXPORT = "checkpoints", "events", "export"
@@ -33,6 +37,7 @@ CHECKPOINTS, EVENTS, EXPORT = "checkpoints", "events", "export"
 # Options of one machine: where things are there, and how long it waits.
 _OF_A_MACHINE = {
     "shards",
+    "albums",
     "model_dir",
     "strategy",
     "tpu",
@@ -57,31 +62,36 @@ class ModelDirError(ValueError):
     """A model directory that is missing or belongs to something else."""
 
 
-def claim(config: TrainConfig, shards: Shards, *, write: bool) -> None:
+def claim(config: RunConfig, data: RecordFiles, *, write: bool) -> None:
     """Makes the directory for a run, or checks that the run in it is this.
 
     Args:
       config: options of the run.
-      shards: what it trains on.
+      data: what it trains on.
       write: whether this process is the one that writes.
 
     Raises:
-      ModelDirError: the directory has a run of other options or shards, or
+      ModelDirError: the directory has a run of other options or data, or
         cannot be written to.
     """
     path = os.path.join(config.model_dir, CONFIG)
     try:
         if tf.io.gfile.exists(path):
             before = read_config(config.model_dir)
-            _check_same(config, shards, before)
+            _check_same(config, data, before)
             if write and before["options"]["steps"] != config.steps:
-                _write_config(path, config, shards)
+                _write_config(path, config, data)
         elif write:
             tf.io.gfile.makedirs(config.model_dir)
             target = os.path.join(config.model_dir, PARTITION)
             with tf.io.gfile.GFile(target, "w") as file:
-                partition_lib.dump(shards.partition, file)
-            _write_config(path, config, shards)
+                partition_lib.dump(data.partition, file)
+            for name in data.companions():
+                copy_tree(
+                    os.path.join(data.directory, name),
+                    os.path.join(config.model_dir, name),
+                )
+            _write_config(path, config, data)
     except tf.errors.OpError as error:
         raise ModelDirError(
             f"--model_dir={config.model_dir} cannot be used as a directory to"
@@ -89,15 +99,15 @@ def claim(config: TrainConfig, shards: Shards, *, write: bool) -> None:
         ) from error
 
 
-def facts(config: TrainConfig, shards: Shards) -> dict[str, str]:
+def facts(config: RunConfig, data: RecordFiles) -> dict[str, str]:
     """What all workers of a run must have in common."""
     versions = _versions()
     found = {
         "code": f"planet_tf {planet_tf.__version__} {_code_digest()}",
         "tensorflow": versions["tensorflow"],
         "keras": versions["keras"],
-        "shards": shards.fingerprint,
-        "partition": shards.partition.fingerprint,
+        data.option: data.fingerprint,
+        "partition": data.partition.fingerprint,
     }
     for name, value in dataclasses.asdict(config).items():
         if name not in _OF_A_MACHINE:
@@ -138,6 +148,17 @@ def read_partition(directory: str) -> partition_lib.Partition:
     return partition
 
 
+def export_path(directory: str) -> str:
+    """Where the SavedModel is; ModelDirError if there is none yet."""
+    path = os.path.join(directory, EXPORT)
+    if not tf.io.gfile.exists(path):
+        raise ModelDirError(
+            f"{path} is missing: the training has not ended; run it again"
+            " with the same options, it goes on where it stopped"
+        )
+    return path
+
+
 def read_scalars(directory: str) -> dict[str, tuple[list[int], list[float]]]:
     """Curves of a run, `split/name` to steps and values, from its events.
 
@@ -166,6 +187,32 @@ def read_scalars(directory: str) -> dict[str, tuple[list[int], list[float]]]:
     return curves
 
 
+def copy_photo_model(source: str, target: str) -> None:
+    """Copies what is needed to ask a photo model: no checkpoints, no events."""
+    tf.io.gfile.makedirs(target)
+    for name in (CONFIG, PARTITION):
+        tf.io.gfile.copy(
+            os.path.join(source, name),
+            os.path.join(target, name),
+            overwrite=True,
+        )
+    copy_tree(os.path.join(source, EXPORT), os.path.join(target, EXPORT))
+
+
+def copy_tree(source: str, target: str) -> None:
+    """Copies a directory with all that is in it, over what is there."""
+    for directory, _, names in tf.io.gfile.walk(source):
+        below = os.path.relpath(directory, source)
+        there = target if below == "." else os.path.join(target, below)
+        tf.io.gfile.makedirs(there)
+        for name in names:
+            tf.io.gfile.copy(
+                os.path.join(directory, name),
+                os.path.join(there, name),
+                overwrite=True,
+            )
+
+
 def check_partition(found: str, where: str, wanted: str, why: str) -> None:
     """Raises ModelDirError unless two partition fingerprints are the same."""
     if found != wanted:
@@ -176,20 +223,21 @@ def check_partition(found: str, where: str, wanted: str, why: str) -> None:
 
 
 def _check_same(
-    config: TrainConfig, shards: Shards, facts: dict[str, Any]
+    config: RunConfig, data: RecordFiles, facts: dict[str, Any]
 ) -> None:
     place = f"the model in {config.model_dir}"
     check_partition(
-        shards.partition.fingerprint,
-        f"{config.shards}",
+        data.partition.fingerprint,
+        data.directory,
         facts["partition_fingerprint"],
         place,
     )
-    if shards.fingerprint != facts["shards_fingerprint"]:
+    before = facts.get(f"{data.option}_fingerprint")
+    if data.fingerprint != before:
         raise ModelDirError(
-            f"{config.shards} has the fingerprint {shards.fingerprint}, but"
-            f" {place} was trained on {facts['shards_fingerprint']}: a run"
-            " goes on with its own shards only; use another --model_dir"
+            f"{data.directory} has the fingerprint {data.fingerprint}, but"
+            f" {place} was trained on {before}: a run goes on with its own"
+            f" {data.option} only; use another --model_dir"
         )
     before = facts["options"]
     for name, value in dataclasses.asdict(config).items():
@@ -204,12 +252,12 @@ def _check_same(
         )
 
 
-def _write_config(path: str, config: TrainConfig, shards: Shards) -> None:
+def _write_config(path: str, config: RunConfig, data: RecordFiles) -> None:
     facts = {
         "options": dataclasses.asdict(config),
-        "partition_fingerprint": shards.partition.fingerprint,
-        "shards_fingerprint": shards.fingerprint,
-        "photo_size": shards.image_size,
+        "partition_fingerprint": data.partition.fingerprint,
+        f"{data.option}_fingerprint": data.fingerprint,
+        **data.facts(),
         "versions": _versions(),
     }
     with tf.io.gfile.GFile(path + ".incomplete", "w") as file:

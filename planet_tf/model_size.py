@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from planet_tf import models
+from planet_tf import album_models, album_variants, models
 
 _BYTES = {"float32": 4, "bfloat16": 2, "float64": 8}
 # The share of all layers' outputs that a step holds at once. Measured, with
@@ -19,7 +19,7 @@ _HELD = 0.9
 
 @dataclasses.dataclass(frozen=True)
 class Trunk:
-    """The model below its head.
+    """A model below its head.
 
     Attributes:
       parameters: all numbers in its variables.
@@ -49,6 +49,27 @@ def trunk(*, precision: str, **options: Any) -> Trunk:
         fixed=sum(math.prod(v.shape) for v in model.non_trainable_variables),
         features=features,
         activations=round(_HELD * sum(outputs)),
+    )
+
+
+def lstm(
+    variant: album_variants.Variant,
+    *,
+    features: int,
+    units: int,
+    time_gaps: bool,
+    precision: str,
+) -> Trunk:
+    """Counts an album model below its head; `activations` are of a photo."""
+    inputs = features + (album_models.GAP_FEATURES if time_gaps else 0)
+    directions = 1 + variant.bidirectional
+    # Of a step: the input, four gates before and after, state, output.
+    held = (inputs + 11 * units * directions) * _BYTES[precision]
+    return Trunk(
+        parameters=directions * 4 * units * (inputs + units + 1),
+        fixed=0,
+        features=directions * units,
+        activations=variant.passes * held,
     )
 
 

@@ -6,6 +6,7 @@ it is the base, so that published weights of its convolutions fit at width 1.
 
 import contextlib
 import contextvars
+import hashlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -91,6 +92,14 @@ def photo_classifier(
     if mixed:
         logits = keras.layers.Activation("linear", dtype="float32")(logits)
     return keras.Model(inputs, logits, name="photo_classifier")
+
+
+def weights_digest(model: keras.Model) -> str:
+    """Tells whether two processes or runs have the very same weights."""
+    digest = hashlib.sha256()
+    for weights in model.get_weights():
+        digest.update(weights.tobytes())
+    return "sha256:" + digest.hexdigest()
 
 
 def scaled_filters(filters: int, width: float) -> int:
@@ -194,9 +203,13 @@ class SeededDropout(keras.layers.Layer):
     def __init__(self, rate: float, **options: Any):
         super().__init__(**options)
         self.rate = rate
+        self.supports_masking = True
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Leaves out a share of the features (b, n) of a replica's photos."""
+        """Leaves out a share of a replica's features (b, n) or (b, t, n).
+
+        Of an album's photos (t) the same ones, as suits recurrent networks.
+        """
         if not training:
             return inputs
         seed = _dropout_seed.get(None)
@@ -206,12 +219,13 @@ class SeededDropout(keras.layers.Layer):
                 " call it within models.dropout_seed"
             )
         context = tf.distribute.get_replica_context()
-        photos, width = tf.unstack(tf.shape(inputs))
+        photos, *between, width = tf.unstack(tf.shape(inputs))
         drawn = tf.random.stateless_uniform(
             (context.num_replicas_in_sync * photos, width), seed
         )
         first = context.replica_id_in_sync_group * photos
         mine = tf.slice(drawn, (first, 0), (photos, width))
+        mine = tf.reshape(mine, (photos, *[1] * len(between), width))
         kept = tf.cast(mine >= self.rate, inputs.dtype)
         return inputs * kept / (1 - self.rate)
 

@@ -8,9 +8,8 @@ import dataclasses
 import math
 from collections.abc import Iterator
 
-import tensorflow as tf
-
 from planet_tf import (
+    album_variants,
     config_flags,
     machine,
     model_size,
@@ -18,8 +17,8 @@ from planet_tf import (
     roofline,
     traffic,
 )
-from planet_tf.config import TrainConfig
-from planet_tf.input_pipeline import Shards
+from planet_tf.config import RunConfig, TrainAlbumsConfig, TrainConfig
+from planet_tf.data_dirs import Albums, RecordFiles, Shards
 
 # Measured: TensorFlow in a process that trains on a CPU, without any array of
 # ours; 0.7 GB once it is imported, the rest for graphs and compiled steps.
@@ -40,15 +39,17 @@ class Plan:
 
     Attributes:
       memory: of a process and one replica, by what it is for.
+      data: what is trained on.
+      body: what the model below its last layer is called.
       traffic: between replicas at a step.
       problems: why the run cannot be, and what to do about it.
     """
 
-    config: TrainConfig
+    config: RunConfig
     hardware: resources.Hardware
-    classes: int
-    photos: int
-    trunk_parameters: int
+    data: RecordFiles
+    body: str
+    body_parameters: int
     head_parameters: int
     checkpoint: int
     traffic: traffic.Traffic
@@ -73,17 +74,22 @@ class Plan:
     @property
     def parameters(self) -> int:
         """Of the whole model, moving statistics included."""
-        return self.trunk_parameters + self.head_parameters
+        return self.body_parameters + self.head_parameters
 
     @property
-    def photos_per_replica(self) -> int:
+    def records(self) -> int:
+        """Photos or albums to train on."""
+        return self.data.count("train")
+
+    @property
+    def records_per_replica(self) -> int:
         """Of a step."""
         return self.config.batch_size // self.hardware.replicas
 
     @property
     def steps_per_epoch(self) -> int:
         """Whole batches of an epoch."""
-        return self.photos // self.config.batch_size
+        return self.records // self.config.batch_size
 
     @property
     def disk(self) -> int:
@@ -98,27 +104,14 @@ class Plan:
             raise PlanError("; ".join(self.problems))
 
 
-def plan(
-    config: TrainConfig, shards: Shards, strategy: tf.distribute.Strategy
+def photos(
+    config: TrainConfig, shards: Shards, hardware: resources.Hardware
 ) -> Plan:
-    """The plan of a run, here and now.
+    """The plan of a training of the photo model.
 
     It builds the layers of the trunk, and so draws random numbers: seeds are
     to be set after it.
     """
-    path, photos = shards.split("train")[0]
-    record = tf.io.gfile.stat(path).length / photos
-    there = resources.hardware(config.model_dir, strategy)
-    return estimate(config, shards, there, record)
-
-
-def estimate(
-    config: TrainConfig,
-    shards: Shards,
-    hardware: resources.Hardware,
-    record: float,
-) -> Plan:
-    """The plan of a run on some hardware; `record` is a photo's bytes."""
     trunk = model_size.trunk(
         image_size=config.image_size,
         width=config.width,
@@ -128,22 +121,18 @@ def estimate(
     )
     classes = shards.partition.num_classes
     head = (trunk.features + 1) * classes
-    parameters = trunk.parameters + head
-    size = 8 if config.precision == "float64" else 4  # of a variable's number
-    trained = (parameters - trunk.fixed) * size
-    photos = max(1, config.batch_size // hardware.replicas)
-    of_photo = trunk.activations + 3 * classes * size
-    image = config.image_size**2 * 3 * 4
-    found = Plan(
-        config=config,
-        hardware=hardware,
-        classes=classes,
-        photos=shards.count("train"),
-        trunk_parameters=trunk.parameters,
-        head_parameters=head,
-        checkpoint=parameters * size + trained,
-        traffic=traffic.of_step(
-            parameters=parameters,
+    size = _number_bytes(config)
+    return _plan(
+        config,
+        shards,
+        hardware,
+        body=("trunk", trunk.parameters),
+        head=head,
+        fixed=trunk.fixed,
+        activations=trunk.activations + 3 * classes * size,
+        ahead=config.image_size**2 * 3 * 4,
+        exchange=traffic.of_step(
+            parameters=trunk.parameters + head,
             features=trunk.features,
             classes=classes,
             photos=config.batch_size,
@@ -151,20 +140,83 @@ def estimate(
             device=hardware.device,
             number=size,
         ),
+    )
+
+
+def albums(
+    config: TrainAlbumsConfig, data: Albums, hardware: resources.Hardware
+) -> Plan:
+    """The plan of a training of an album model; see photos."""
+    lstm = model_size.lstm(
+        album_variants.VARIANTS[config.variant],
+        features=data.features,
+        units=config.units,
+        time_gaps=config.time_gaps,
+        precision=config.precision,
+    )
+    classes = data.partition.num_classes
+    head = (lstm.features + 1) * classes
+    size = _number_bytes(config)
+    of_album = lstm.activations + 3 * classes * size
+    return _plan(
+        config,
+        data,
+        hardware,
+        body=("LSTM", lstm.parameters),
+        head=head,
+        fixed=0,
+        activations=data.max_photos * of_album,
+        ahead=data.max_photos * data.features * 4,
+        exchange=traffic.Traffic(
+            hardware.replicas, (lstm.parameters + head + 4) * size, 0
+        ),
+    )
+
+
+def _plan(
+    config: RunConfig,
+    data: RecordFiles,
+    hardware: resources.Hardware,
+    *,
+    body: tuple[str, int],
+    head: int,
+    fixed: int,
+    activations: int,
+    ahead: int,
+    exchange: traffic.Traffic,
+) -> Plan:
+    """A plan from counts of numbers, and from bytes of a record in memory."""
+    parameters = body[1] + head
+    size = _number_bytes(config)
+    trained = (parameters - fixed) * size
+    records = max(1, config.batch_size // hardware.replicas)
+    window = min(config.shuffle_buffer, data.count("train"))
+    found = Plan(
+        config=config,
+        hardware=hardware,
+        data=data,
+        body=body[0],
+        body_parameters=body[1],
+        head_parameters=head,
+        checkpoint=parameters * size + trained,
+        traffic=exchange,
         memory={
             "TensorFlow and the program": _PROCESS_BYTES,
             "weights": parameters * size,
             "gradients": trained,
             "optimizer": trained,
-            "activations": photos * of_photo,
-            "decoded photos ahead": _BATCHES_AHEAD * photos * image,
-            "shuffle window": round(
-                min(config.shuffle_buffer, shards.count("train")) * record
-            ),
+            "activations": records * activations,
+            "batches ahead": _BATCHES_AHEAD * records * ahead,
+            "shuffle window": round(window * data.record_bytes()),
         },
         problems=(),
     )
     return dataclasses.replace(found, problems=tuple(_problems(found)))
+
+
+def _number_bytes(config: RunConfig) -> int:
+    """Of a number in a variable."""
+    return 8 if config.precision == "float64" else 4
 
 
 def text(plan: Plan) -> str:
@@ -174,15 +226,15 @@ def text(plan: Plan) -> str:
     rows = [
         (
             "parameters",
-            f"{plan.parameters:,} (trunk {plan.trunk_parameters:,},"
+            f"{plan.parameters:,} ({plan.body} {plan.body_parameters:,},"
             f" head {plan.head_parameters:,})",
         ),
-        ("classes", f"{plan.classes:,}"),
-        ("training photos", f"{plan.photos:,}"),
+        ("classes", f"{plan.data.partition.num_classes:,}"),
+        (f"training {plan.data.what}", f"{plan.records:,}"),
         (
             "batch",
             f"{config.batch_size:,}: {hardware.replicas} replica(s) of"
-            f" {plan.photos_per_replica:,} photos",
+            f" {plan.records_per_replica:,} {plan.data.what}",
         ),
         ("steps", f"{config.steps:,}: {epochs:,.2f} epochs"),
         ("steps per epoch", f"{plan.steps_per_epoch:,}"),
@@ -216,12 +268,12 @@ def _needed(plan: Plan) -> int:
 
 
 def _problems(plan: Plan) -> Iterator[str]:
-    config, hardware = plan.config, plan.hardware
-    if plan.photos < config.batch_size:
+    config, hardware, what = plan.config, plan.hardware, plan.data.what
+    if plan.records < config.batch_size:
         yield (
-            f"there are {plan.photos:,} training photos and --batch_size is"
+            f"there are {plan.records:,} training {what} and --batch_size is"
             f" {config.batch_size:,}: take a batch of at most"
-            f" {_allowed(plan.photos, plan):,}, or more photos"
+            f" {_allowed(plan.records, plan):,}, or more {what}"
         )
     if config.lanes % hardware.replicas:
         yield (
@@ -247,14 +299,14 @@ def _problems(plan: Plan) -> Iterator[str]:
 def _smaller(plan: Plan, memory: int) -> str:
     """What to do about too little memory."""
     parts = _parts(plan)
-    by_batch = parts["activations"] + parts.get("decoded photos ahead", 0)
-    photos = roofline.largest_batch(
+    by_batch = parts["activations"] + parts.get("batches ahead", 0)
+    fitting = roofline.largest_batch(
         memory,
         sum(parts.values()) - by_batch,
         by_batch,
-        plan.photos_per_replica,
+        plan.records_per_replica,
     )
-    batch = _allowed(photos * plan.hardware.replicas, plan)
+    batch = _allowed(fitting * plan.hardware.replicas, plan)
     if batch:
         return f"--batch_size={batch} should fit"
     window = parts.get("shuffle window", 0)
@@ -262,7 +314,7 @@ def _smaller(plan: Plan, memory: int) -> str:
         return (
             f"the shuffle window takes {_size(window)}: lower --shuffle_buffer"
         )
-    return "no batch fits: take a smaller --width or --image_size"
+    return f"no batch fits: take a smaller {plan.data.model_options}"
 
 
 def _allowed(batch: int, plan: Plan) -> int:

@@ -6,14 +6,14 @@ What TensorBoard shows of it is in events.py.
 import contextlib
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import keras
 import numpy as np
 
 from planet_tf import events, metrics
-from planet_tf.config import TrainConfig
-from planet_tf.input_pipeline import Shards
+from planet_tf.config import RunConfig
+from planet_tf.data_dirs import RecordFiles
 
 
 class TrainingError(RuntimeError):
@@ -30,16 +30,15 @@ class Log:
 
     def __init__(
         self,
-        config: TrainConfig,
-        shards: Shards,
+        config: RunConfig,
+        data: RecordFiles,
         *,
         write: bool,
-        epoch_steps: int,
     ):
         self.config = config
-        self.shards = shards
-        self.epoch_steps = epoch_steps
-        self.events = events.Events(config, shards, self.say) if write else None
+        self.data = data
+        self.epoch_steps = data.steps_per_epoch(config.batch_size)
+        self.events = events.Events(config, self.say) if write else None
         self.median = ""  # of the last validation, in words
 
     def start(
@@ -50,11 +49,12 @@ class Log:
         notes: Sequence[str] = (),
     ) -> None:
         """Says what is about to run."""
+        data = self.data
         self.say(
-            f"{self.shards.count('train'):,} photos, {self.epoch_steps:,} steps"
-            f" an epoch; {self.shards.partition.num_classes:,} classes;"
+            f"{data.count('train'):,} {data.what}, {self.epoch_steps:,} steps"
+            f" an epoch; {data.partition.num_classes:,} classes;"
             f" {model.count_params():,} parameters; {replicas} replica(s) of"
-            f" {self.config.batch_size // replicas} photos a step"
+            f" {self.config.batch_size // replicas} {data.what} a step"
         )
         for note in notes:
             self.say(note)
@@ -102,19 +102,19 @@ class Log:
         self._check_finite(step, losses)
         now = time.monotonic()
         steps, seconds = step - self.last_step, now - self.last - self.paused
-        images = steps * self.config.batch_size / max(seconds, 1e-9)
+        speed = steps * self.config.batch_size / max(seconds, 1e-9)
         pace = (now - self.begun) / max(1, step - self.begun_step)
         self.last, self.last_step, self.paused = now, step, 0.0
         found = {
             "loss": float(np.mean(losses)),
             "accuracy": float(np.mean(accuracies)),
             "learning_rate": rate,
-            "images_per_second": images,
+            f"{self.data.what}_per_second": speed,
         }
         self.say(
             f"step {step:,}/{self.config.steps:,}"
             f"  epoch {step / self.epoch_steps:.2f}"
-            f"  {_figure(images)} images/s"
+            f"  {_figure(speed)} {self.data.what}/s"
             f"  {_clock((self.config.steps - step) * pace)} left"
             f"  loss {found['loss']:.3f}"
             f"  accuracy {found['accuracy']:.3f}{self.median}"
@@ -127,7 +127,7 @@ class Log:
         step: int,
         figures: Mapping[str, float],
         errors_km: np.ndarray,
-        model: keras.Model,
+        pictures: Callable[[], Sequence[np.ndarray]],
     ) -> None:
         """A line, scalars and pictures for a validation.
 
@@ -135,7 +135,7 @@ class Log:
           step: steps done.
           figures: of metrics.summary, and `loss` and `accuracy`.
           errors_km: (n, k) of the k likeliest cells of n photos.
-          model: to ask about the example photos.
+          pictures: makes pictures of examples.
         """
         within = " ".join(
             f"{km}km {figures[f'top1_within_{km}km']:.1%}"
@@ -149,7 +149,7 @@ class Log:
         )
         self.median = f"  validation at {step:,}: median {median}"
         if self.events:
-            self.events.validation(step, figures, errors_km, model)
+            self.events.validation(step, figures, errors_km, pictures())
 
     def say(self, text: str) -> None:
         """One line to the log of this process."""

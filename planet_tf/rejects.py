@@ -31,6 +31,8 @@ class Reason(enum.StrEnum):
     CORRUPT_IMAGE = "corrupt_image"
     TOO_MANY_PIXELS = "too_many_pixels"
     TOO_SMALL = "too_small"
+    SEEN_IN_TRAINING = "seen_in_training"
+    SHORT_ALBUM = "short_album"
 
 
 # What is left out for these does not speak against the data.
@@ -38,6 +40,8 @@ NO_FAULTS = (
     Reason.OUTSIDE_PARTITION,
     Reason.DUPLICATE_CONTENT,
     Reason.NO_PHOTO_OF_ROW,
+    Reason.SEEN_IN_TRAINING,
+    Reason.SHORT_ALBUM,
 )
 
 

@@ -63,9 +63,9 @@ def markdown(report: dict[str, Any], pictures: list[str]) -> str:
         f"Model: {report['cells']:,} cells, step {report['step']:,}.",
         *report["verdicts"],
         "## Share of photos within, first answer (95 % interval)",
-        _table(systems, 1),
+        table(systems, 1),
         f"## Share of photos within, best of {metrics.TOP} answers",
-        _table(systems, metrics.TOP),
+        table(systems, metrics.TOP),
         "The prior always answers the most frequent cells. The nearest"
         " neighbour answers the places of the training photos most alike on"
         " 16x16 pixels, brightness, contrast and tint taken out. The perfect"
@@ -76,7 +76,8 @@ def markdown(report: dict[str, Any], pictures: list[str]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _table(systems: dict[str, dict[str, Any]], k: int) -> str:
+def table(systems: dict[str, dict[str, Any]], k: int) -> str:
+    """Shares within the radii of systems' best of k answers, in Markdown."""
     head = [f"{km:,} km" for km in metrics.RADII_KM]
     if k == 1:
         head.append("median km")
@@ -88,6 +89,11 @@ def _table(systems: dict[str, dict[str, Any]], k: int) -> str:
         if k == 1:
             row.append(f"{figures['median_km']:,.0f}")
         rows.append(row)
+    return aligned(rows)
+
+
+def aligned(rows: list[list[str]]) -> str:
+    """A table in Markdown, the first row its head, with straight columns."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [_row(row, widths) for row in rows]
     rule = [
@@ -104,5 +110,9 @@ def _row(cells: list[str], widths: list[int]) -> str:
 
 
 def _share(figures: dict[str, Any], key: str) -> str:
-    low, high = figures["intervals"][key]
-    return f"{100 * figures[key]:.1f} % ({100 * low:.1f}-{100 * high:.1f})"
+    return share(figures[key], *figures["intervals"][key])
+
+
+def share(value: float, low: float, high: float) -> str:
+    """A share and its interval, in percent."""
+    return f"{100 * value:.1f} % ({100 * low:.1f}-{100 * high:.1f})"

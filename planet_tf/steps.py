@@ -1,12 +1,11 @@
-"""What training compiles: the train step, the loop around it, validation.
+"""What training compiles, of any model: updates, loop, validation.
 
 A replica's step sees its part of the global batch. Gradients, batch norm's
 moving statistics and the figures to report are summed over the replicas by
-one all-reduce, but for the last layer's gradient where its factors are
-smaller; then each makes the same update. So after every step all replicas
-hold the same state, and a step does what one replica with the whole batch
-would do, but for batch norm, which normalises over a replica's part unless it
-is synchronized.
+one all-reduce; then each makes the same update. So after every step all
+replicas hold the same state, and a step does what one replica with the whole
+batch would do, but for batch norm, which normalises over a replica's part
+unless it is synchronized.
 """
 
 import math
@@ -17,17 +16,18 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from planet_tf import all_reduce, head_gradient, metrics, models
-from planet_tf.config import TrainConfig
+from planet_tf import all_reduce, metrics
+from planet_tf.config import RunConfig
 
 Batch = dict[str, tf.Tensor]
-Targets = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+Step = Callable[..., tuple[tf.Tensor, ...]]
+Answer = Callable[[Batch], tuple[tf.Tensor, Batch]]
 
 
 class RateSchedule:
     """Learning rate by step: linear warm-up, then constant or down to 0."""
 
-    def __init__(self, config: TrainConfig):
+    def __init__(self, config: RunConfig):
         self.config = config
 
     def __call__(self, step: tf.Tensor | int) -> tf.Tensor:
@@ -94,69 +94,49 @@ class Adagrad(tf.Module):
         self.iterations.assign_add(1)
 
 
-def replica_step(
-    model: keras.Model,
-    optimizer: Adagrad,
-    config: TrainConfig,
-    targets: Targets | None = None,
-) -> Callable[..., tuple[tf.Tensor, ...]]:
-    """The train step of one replica, to run under a strategy.
+class Update:
+    """The last part of a replica's step, after its gradients."""
 
-    Args:
-      model: the photo model.
-      optimizer: of its trainable variables.
-      config: options of the run.
-      targets: soft labels; None for the photos' own cells.
+    def __init__(
+        self, model: keras.Model, optimizer: Adagrad, config: RunConfig
+    ):
+        self.trained = model.trainable_variables
+        # And not the seeds that Keras keeps in some layers.
+        self.statistics = [
+            v
+            for v in model.non_trainable_variables
+            if tf.as_dtype(v.dtype).is_floating
+        ]
+        self.optimizer = optimizer
+        self.clip_norm = config.clip_norm
+        self.seed = config.seed
+        self.schedule = RateSchedule(config)
 
-    Returns:
-      A function of a replica's batch (`image`, `label`, with soft labels
-      `latlng`) and of any numbers. It trains, and returns the global batch's
-      mean loss and accuracy and the numbers, summed over replicas.
-    """
-    trained = model.trainable_variables
-    statistics = model.non_trainable_variables
-    schedule = RateSchedule(config)
-    head = model.get_layer(models.HEAD)
-    below = trained[: -len(head.trainable_variables)]
-    with_head = keras.Model(
-        model.inputs, [head.input, head.output, *model.outputs]
-    )
+    def dropout_seed(self) -> tf.Tensor:
+        """The seed (2,) of this step."""
+        done = tf.identity(self.optimizer.iterations)
+        return tf.stack([tf.constant(self.seed, tf.int64), done])
 
-    def step(batch: Batch, *numbers: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        done = tf.identity(optimizer.iterations)
-        seed = tf.stack([tf.constant(config.seed, tf.int64), done])
-        with tf.GradientTape() as tape, models.dropout_seed(seed):
-            inputs, outputs, logits = with_head(batch["image"], training=True)
-            losses = _losses(logits, batch, targets)
-            # Replicas' gradients are summed, so each takes its share.
-            loss = tf.reduce_sum(losses) / config.batch_size
-        *gradients, of_outputs = tape.gradient(loss, [*below, outputs])
-        hits = tf.argmax(logits, -1) == batch["label"]
-        accuracy = tf.reduce_sum(tf.cast(hits, tf.float32)) / config.batch_size
-        partial, whole = head_gradient.of_replica(
-            head, inputs, of_outputs, config.batch_size
-        )
-        gradients, figures = _all_reduce(
-            [*gradients, *partial], statistics, [loss, accuracy, *numbers]
-        )
-        gradients = [*gradients, *whole]
-        if config.clip_norm:
-            gradients, _ = tf.clip_by_global_norm(gradients, config.clip_norm)
-        optimizer.apply(gradients, trained, schedule(done))
+    def __call__(
+        self,
+        partial: Sequence[tf.Tensor],
+        whole: Sequence[tf.Tensor],
+        figures: Sequence[tf.Tensor],
+    ) -> tuple[tf.Tensor, ...]:
+        """Updates all variables; returns the figures, summed over replicas.
+
+        Args:
+          partial: this replica's gradients of the first variables.
+          whole: the global batch's gradients of the others.
+          figures: of this replica.
+        """
+        done = tf.identity(self.optimizer.iterations)
+        summed, figures = _all_reduce(partial, self.statistics, figures)
+        gradients = [*summed, *whole]
+        if self.clip_norm:
+            gradients, _ = tf.clip_by_global_norm(gradients, self.clip_norm)
+        self.optimizer.apply(gradients, self.trained, self.schedule(done))
         return tuple(tf.unstack(tf.cast(figures, tf.float32)))
-
-    return step
-
-
-def _losses(
-    logits: tf.Tensor, batch: Batch, targets: Targets | None
-) -> tf.Tensor:
-    if targets is None:
-        return tf.nn.sparse_softmax_cross_entropy_with_logits(
-            batch["label"], logits
-        )
-    soft = tf.cast(targets(batch["label"], batch["latlng"]), logits.dtype)
-    return tf.nn.softmax_cross_entropy_with_logits(soft, logits)
 
 
 def _all_reduce(
@@ -184,14 +164,22 @@ def _all_reduce(
     return sums[: len(gradients)][::-1], sums[-1]
 
 
+def losses(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    """Cross entropies (...) of logits (..., classes); of no label, anything."""
+    labels = tf.maximum(labels, 0)
+    return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+
+
 def make_train_loop(
-    strategy: tf.distribute.Strategy,
-    model: keras.Model,
-    optimizer: Adagrad,
-    config: TrainConfig,
-    targets: Targets | None = None,
+    strategy: tf.distribute.Strategy, step: Step
 ) -> Callable[[Any, int, bool], tuple[np.ndarray, np.ndarray, int]]:
     """Several steps in one call of the device.
+
+    Args:
+      strategy: of the replicas.
+      step: of a replica: of its batch and of any numbers. It trains, and
+        returns the global batch's mean loss and accuracy and the numbers,
+        summed over replicas.
 
     Returns:
       A function of a distributed iterator, the number of steps and whether
@@ -199,7 +187,6 @@ def make_train_loop(
       accuracy (n,) over the global batch, and how many replicas were asked
       to stop: the same number in all workers.
     """
-    step = replica_step(model, optimizer, config, targets)
 
     @tf.function
     def loop(iterator: Any, many: tf.Tensor, stop: tf.Tensor) -> tf.Tensor:
@@ -220,13 +207,16 @@ def make_train_loop(
 
 
 def make_validation_step(
-    strategy: tf.distribute.Strategy, model: keras.Model, first_cell: int
+    strategy: tf.distribute.Strategy,
+    answer: Answer,
+    first_cell: int,
 ) -> Callable[[Any, bool], dict[str, np.ndarray]]:
     """One batch of validation.
 
     Args:
       strategy: where the model is.
-      model: the photo model.
+      answer: of a replica's batch, the logits (n, classes) of its photos and
+        their `label`, `latlng` and `weight`.
       first_cell: the label of the partition's first cell.
 
     Returns:
@@ -236,15 +226,15 @@ def make_validation_step(
     """
 
     def replica(batch: Batch, stop: tf.Tensor) -> dict[str, tf.Tensor]:
-        logits = model(batch["image"], training=False)
+        logits, photos = answer(batch)
         of_cells = logits[:, first_cell:]  # "other" is no answer
         k = min(metrics.TOP, of_cells.shape[-1])
         return {
-            "loss": _losses(logits, batch, targets=None),
-            "hit": tf.cast(tf.argmax(logits, -1) == batch["label"], tf.int32),
+            "loss": losses(logits, photos["label"]),
+            "hit": tf.cast(tf.argmax(logits, -1) == photos["label"], tf.int32),
             "cells": tf.math.top_k(of_cells, k).indices,
-            "latlng": batch["latlng"],
-            "weight": batch["weight"],
+            "latlng": photos["latlng"],
+            "weight": photos["weight"],
             "stop": tf.reshape(tf.cast(stop, tf.int32), (1,)),
         }
 

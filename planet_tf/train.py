@@ -13,10 +13,14 @@ another worker ended or did not come.
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from planet_tf import config_flags
-from planet_tf.config import TrainConfig
+from planet_tf.config import RunConfig, TrainConfig
+
+if TYPE_CHECKING:
+    from planet_tf import training
 
 AGAIN = 143  # 128 + SIGTERM
 _INTERRUPTED = 130
@@ -26,18 +30,33 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the program; returns its exit code."""
     argv = list(sys.argv if argv is None else argv)
     config, _ = config_flags.parse(TrainConfig, argv, usage=__doc__)
+    return run(config, _photo_task)
+
+
+def _photo_task(config: TrainConfig) -> "training.Task":
+    from planet_tf import photo_task
+
+    return photo_task.PhotoTask(config)
+
+
+def run(
+    config: RunConfig, make_task: "Callable[[RunConfig], training.Task]"
+) -> int:
+    """Trains what a task says; returns the program's exit code."""
     try:
-        return _train(config)
+        return _train(config, make_task)
     except KeyboardInterrupt:  # before signals are taken note of
         return _fail("interrupted", _INTERRUPTED)
 
 
-def _train(config: TrainConfig) -> int:
+def _train(
+    config: RunConfig, make_task: "Callable[[RunConfig], training.Task]"
+) -> int:
     # After the options are known to be right: TensorFlow takes seconds.
     from planet_tf import (
         checkpoints,
+        data_dirs,
         distribution,
-        input_pipeline,
         memory,
         model_dir,
         preemption,
@@ -49,11 +68,11 @@ def _train(config: TrainConfig) -> int:
 
     memory.keep_freed()
     try:
-        training.train(config)
+        training.train(config, make_task)
     except (
         checkpoints.CheckpointError,
         distribution.DisagreementError,
-        input_pipeline.ShardsError,
+        data_dirs.DataError,
         model_dir.ModelDirError,
         progress.TrainingError,
         warm_start.WarmStartError,

@@ -1,15 +1,18 @@
-"""The training loop of the photo model, from top to bottom (PlaNet 3.2).
+"""The training loop, from top to bottom (PlaNet 3.2 and 3.3).
 
 A Keras model under a tf.distribute strategy, in a loop of our own: Keras'
 `fit` does not run under MultiWorkerMirroredStrategy. A step is a function of
 the step's number and the state before it, so that a run stopped anywhere goes
 on from its last checkpoint to the very same weights.
+
+What is trained, and on what, is a task: photo_task.py or album_task.py.
 """
 
 import dataclasses
-import hashlib
+import functools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Protocol
 
 import keras
 import numpy as np
@@ -20,28 +23,72 @@ from planet_tf import (
     distribution,
     events,
     export,
-    input_pipeline,
     model_dir,
     models,
     planning,
     preemption,
     progress,
-    soft_labels,
+    resources,
     steps,
-    warm_start,
+    validation,
 )
-from planet_tf.config import TrainConfig
-from planet_tf.validation import Validation
+from planet_tf.config import RunConfig
+from planet_tf.data_dirs import RecordFiles
 
 _EXPORT_STEP = "step/.ATTRIBUTES/VARIABLE_VALUE"
+
+
+class Task(Protocol):
+    """What is trained, and on what.
+
+    Attributes:
+      config: options of the run.
+      data: the records.
+    """
+
+    config: RunConfig
+    data: RecordFiles
+
+    def plan(self, hardware: resources.Hardware) -> planning.Plan:
+        """What the run takes on some hardware."""
+
+    def build_model(self) -> keras.Model:
+        """A model with random weights."""
+
+    def start(self, model: keras.Model) -> list[str]:
+        """Gives a new model its first weights, if not random ones.
+
+        Called between replicas; returns what was done, for the log.
+        """
+
+    def batches(
+        self, first_step: int, context: tf.distribute.InputContext
+    ) -> tf.data.Dataset:
+        """One worker's batches from a step to the last, one a replica."""
+
+    def step(self, model: keras.Model, optimizer: steps.Adagrad) -> steps.Step:
+        """The train step of a replica."""
+
+    def validation_batches(
+        self, context: tf.distribute.InputContext
+    ) -> tf.data.Dataset:
+        """One worker's batches of the validation split."""
+
+    def answer(self, model: keras.Model) -> steps.Answer:
+        """The model's answers for a replica's batch of validation."""
+
+    def pictures(self, model: keras.Model) -> list[np.ndarray]:
+        """Examples (height, width, 3) uint8 of answers, for TensorBoard."""
+
+    def servable(self, model: keras.Model) -> tf.Module:
+        """What to export, of a model outside any strategy."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
     """What a run works with."""
 
-    config: TrainConfig
-    shards: input_pipeline.Shards
+    task: Task
     strategy: tf.distribute.Strategy
     stop: preemption.StopSignals
     model: keras.Model
@@ -50,57 +97,63 @@ class Run:
     log: progress.Log
 
 
-def train(config: TrainConfig) -> None:
+def train(config: RunConfig, make_task: Callable[[RunConfig], Task]) -> None:
     """Trains until `config.steps`, from the last checkpoint if there is one.
+
+    Args:
+      config: options of the run.
+      make_task: what they say is to be trained.
 
     Raises:
       preemption.Preempted: a signal stopped it; a checkpoint is left.
     """
     with preemption.StopSignals() as stop:
-        _train(config, stop)
+        # First of all: a worker cannot join a cluster after other operations.
+        strategy = distribution.make_strategy(config, stop)
+        _train(make_task(config), strategy, stop)
 
 
-def _train(config: TrainConfig, stop: preemption.StopSignals) -> None:
-    # First of all: a worker cannot join a cluster after other operations.
-    strategy = distribution.make_strategy(config, stop)
-    shards = input_pipeline.open_shards(config.shards)
-    plan = planning.plan(config, shards, strategy)
+def _train(
+    task: Task,
+    strategy: tf.distribute.Strategy,
+    stop: preemption.StopSignals,
+) -> None:
+    config, data = task.config, task.data
+    plan = task.plan(resources.hardware(config.model_dir, strategy))
     if config.dry_run:
         print(planning.text(plan), flush=True)
     plan.refuse()
     if config.dry_run:
         return
-    distribution.agree(strategy, model_dir.facts(config, shards))
+    distribution.agree(strategy, model_dir.facts(config, data))
     chief = distribution.is_chief(strategy)
-    model_dir.claim(config, shards, write=chief)
+    model_dir.claim(config, data, write=chief)
     keras.utils.set_random_seed(config.seed)
 
     # --- state
     with strategy.scope():
-        model = build_model(config, shards.partition.num_classes)
+        model = task.build_model()
         optimizer = steps.Adagrad(model.trainable_variables)
-    saved = checkpoints.Checkpoints(
-        config, shards, model, optimizer, write=chief
-    )
+    saved = checkpoints.Checkpoints(config, data, model, optimizer, write=chief)
     step = saved.restore()
     distribution.agree(strategy, {"step": str(step)})
     notes = saved.notes
-    if config.init_from and not step:
-        notes += [warm_start.load(config.init_from, model, shards.partition)]
-        first = {"first weights": weights_digest(model)}
-        distribution.agree(strategy, first)  # each has read them for itself
+    if not step:
+        notes += task.start(model)
+        # What it read it has read for itself.
+        digest = models.weights_digest(model)
+        distribution.agree(strategy, {"first weights": digest})
     notes += plan.hints
 
     # --- loop
-    per_epoch = input_pipeline.steps_per_epoch(shards, config)
-    log = progress.Log(config, shards, write=chief, epoch_steps=per_epoch)
+    log = progress.Log(config, data, write=chief)
     log.start(step, strategy.num_replicas_in_sync, model, notes)
-    run = Run(config, shards, strategy, stop, model, optimizer, saved, log)
+    run = Run(task, strategy, stop, model, optimizer, saved, log)
     if step < config.steps:
         _loop(run, step)
 
     # --- export
-    log.say(f"weights {weights_digest(model)}")
+    log.say(f"weights {models.weights_digest(model)}")
     if chief:
         _export(run)
     log.close()
@@ -109,12 +162,12 @@ def _train(config: TrainConfig, stop: preemption.StopSignals) -> None:
 
 def _loop(run: Run, step: int) -> None:
     """Trains from a step on; logs, saves and validates on the way."""
-    config, strategy, log = run.config, run.strategy, run.log
+    task, log, config = run.task, run.log, run.task.config
     train_loop = steps.make_train_loop(
-        strategy, run.model, run.optimizer, config, _targets(run)
+        run.strategy, task.step(run.model, run.optimizer)
     )
     rate = steps.RateSchedule(config)
-    validation = Validation(strategy, run.model, run.shards, config)
+    validate = validation.Validation(run.strategy, run.model, task)
     batches = _training_batches(run, step)
     figures = []
     while step < config.steps:
@@ -128,25 +181,26 @@ def _loop(run: Run, step: int) -> None:
             losses, hits = np.hstack(figures)
             log.training(step, losses, hits, float(rate(step - 1)))
             figures = []
-        validate = last or step % config.validate_every == 0
-        if stops or validate or step % config.checkpoint_every == 0:
+        due = last or step % config.validate_every == 0
+        if stops or due or step % config.checkpoint_every == 0:
             with log.aside():
                 # First of all, as a validation may take long.
                 run.checkpoints.save(step)
-                if validate and not stops:
-                    found = validation(run.stop)
+                if due and not stops:
+                    found = validate(run.stop)
                     stops = found is None
                     if found:
-                        log.validation(step, *found, run.model)
+                        pictures = functools.partial(task.pictures, run.model)
+                        log.validation(step, *found, pictures)
         if stops:
             log.close()
-            distribution.barrier(strategy)  # until the chief has saved
+            distribution.barrier(run.strategy)  # until the chief has saved
             raise preemption.Preempted(
                 f"stopped after step {step:,}", run.stop.number
             )
 
 
-def steps_to_pause(step: int, config: TrainConfig) -> int:
+def steps_to_pause(step: int, config: RunConfig) -> int:
     """How many steps to make in one call, so that no rhythm is missed."""
     rhythms = (
         config.steps_per_loop,
@@ -161,43 +215,11 @@ def steps_to_pause(step: int, config: TrainConfig) -> int:
     return min(p for p in (*pauses, config.steps) if p > step) - step
 
 
-def build_model(config: TrainConfig, num_classes: int) -> keras.Model:
-    """The photo model that a run's options ask for."""
-    return models.photo_classifier(
-        num_classes,
-        image_size=config.image_size,
-        width=config.width,
-        batch_norm_momentum=config.batch_norm_momentum,
-        synchronized_batch_norm=config.synchronized_batch_norm,
-        standardize=config.standardize,
-        dropout=config.dropout,
-        precision=config.precision,
-    )
-
-
-def weights_digest(model: keras.Model) -> str:
-    """Tells whether two processes or runs have the very same weights."""
-    digest = hashlib.sha256()
-    for weights in model.get_weights():
-        digest.update(weights.tobytes())
-    return "sha256:" + digest.hexdigest()
-
-
-def _targets(run: Run) -> steps.Targets | None:
-    if not run.config.soft_labels_km:
-        return None
-    return soft_labels.SoftLabels(
-        run.shards.partition, run.config.soft_labels_km
-    )
-
-
 def _training_batches(run: Run, step: int) -> Iterator:
     """The global batches of all steps from one on."""
 
     def of_worker(context: tf.distribute.InputContext) -> tf.data.Dataset:
-        batches = input_pipeline.training_batches(
-            run.shards, run.config, first_step=step, context=context
-        )
+        batches = run.task.batches(step, context)
         # No step asks for more than there is. If a stream might end, workers
         # would ask one another before each batch whether it has.
         endless = tf.data.experimental.INFINITE_CARDINALITY
@@ -208,17 +230,14 @@ def _training_batches(run: Run, step: int) -> Iterator:
 
 def _export(run: Run) -> None:
     """Writes the SavedModel of the last step, unless it is there."""
-    config = run.config
+    config = run.task.config
     target = os.path.join(config.model_dir, model_dir.EXPORT)
     if _exported_step(target) == config.steps:
         return
     # From a copy outside the strategy.
-    plain = build_model(config, run.shards.partition.num_classes)
+    plain = run.task.build_model()
     plain.set_weights(run.model.get_weights())
-    partition_file = os.path.join(config.model_dir, model_dir.PARTITION)
-    module = export.PhotoGeolocator(
-        plain, run.shards.partition, partition_file, config.image_size
-    )
+    module = run.task.servable(plain)
     module.step = tf.Variable(config.steps, dtype=tf.int64, trainable=False)
     export.save(module, target)
 

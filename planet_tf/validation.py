@@ -1,11 +1,26 @@
 """Validation while training: every photo of the split once."""
 
+from typing import Protocol
+
 import keras
 import numpy as np
 import tensorflow as tf
 
-from planet_tf import input_pipeline, metrics, preemption, steps
-from planet_tf.config import TrainConfig
+from planet_tf import data_dirs, metrics, preemption, steps
+
+
+class Validated(Protocol):
+    """What of a training's task is needed; see training.Task."""
+
+    data: data_dirs.RecordFiles
+
+    def validation_batches(
+        self, context: tf.distribute.InputContext
+    ) -> tf.data.Dataset:
+        """One worker's batches of the validation split."""
+
+    def answer(self, model: keras.Model) -> steps.Answer:
+        """The model's answers for a replica's batch."""
 
 
 class Validation:
@@ -15,21 +30,14 @@ class Validation:
         self,
         strategy: tf.distribute.Strategy,
         model: keras.Model,
-        shards: input_pipeline.Shards,
-        config: TrainConfig,
+        task: Validated,
     ):
-        self.partition = shards.partition
-        first_cell = int(shards.partition.other_class)
-        self.step = steps.make_validation_step(strategy, model, first_cell)
+        self.partition = task.data.partition
+        self.step = steps.make_validation_step(
+            strategy, task.answer(model), int(self.partition.other_class)
+        )
         self.batches = strategy.distribute_datasets_from_function(
-            lambda context: input_pipeline.evaluation_batches(
-                shards,
-                "validation",
-                image_size=config.image_size,
-                batch_size=config.batch_size // context.num_replicas_in_sync,
-                context=context,
-                photos=config.validation_photos,
-            )
+            task.validation_batches
         )
 
     def __call__(

@@ -12,23 +12,23 @@ from collections.abc import Callable, Iterator, Sequence
 import tensorflow as tf
 
 from planet_tf import lanes
-from planet_tf.config import TrainConfig
+from planet_tf.config import RunConfig
 
 # What numbers are drawn for: a part of their seed. The last one for two uses.
 _DEAL, _SHUFFLE, _AUGMENT = range(3)
 
 
-def seed(config: TrainConfig, purpose: int, number: tf.Tensor) -> tf.Tensor:
+def seed(config: RunConfig, purpose: int, number: tf.Tensor) -> tf.Tensor:
     """A seed (2,) for what is drawn in a run, another one for each use."""
     return tf.stack([tf.constant(config.seed * 4 + purpose, tf.int64), number])
 
 
-def augmentation_seed(config: TrainConfig, key: tf.Tensor) -> tf.Tensor:
+def augmentation_seed(config: RunConfig, key: tf.Tensor) -> tf.Tensor:
     """A seed (2,) for a photo with a key of `Windows.read`."""
     return seed(config, _AUGMENT, key)
 
 
-def steps_per_window(config: TrainConfig) -> int:
+def steps_per_window(config: RunConfig) -> int:
     """Steps whose records are shuffled together.
 
     Two windows of all lanes are the records of --shuffle_buffer.
@@ -46,7 +46,7 @@ class Windows:
       path: of the n-th file.
     """
 
-    config: TrainConfig
+    config: RunConfig
     photos: tf.Tensor
     path: Callable[[tf.Tensor], tf.Tensor]
 

@@ -61,12 +61,14 @@ def test_there_are_at_least_forty_bad_inputs(tmp_path):
     _, two = bad_inputs.make_exif_files(tmp_path / "b")
     bad = [verdict for _, verdict in one + two if isinstance(verdict, Reason)]
     assert len(bad) >= 40
-    # The rest is of partitions, tables and archives.
+    # The rest is of partitions, tables, archives and albums.
     assert set(Reason) - set(bad) == {
         Reason.OUTSIDE_PARTITION,
         Reason.NO_PHOTO_OF_ROW,
         Reason.MALFORMED_ARCHIVE,
         Reason.TRUNCATED_ARCHIVE,
+        Reason.SEEN_IN_TRAINING,
+        Reason.SHORT_ALBUM,
     }
 
 

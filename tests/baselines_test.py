@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from planet_tf import baselines, input_pipeline
+from planet_tf import baselines, data_dirs, decoding
 from planet_tf import partition as partition_lib
 
 
@@ -46,14 +46,14 @@ def test_brightness_contrast_and_tint_do_not_change_a_thumbnail():
 
 
 def test_thumbnails_are_of_the_splits_photos(small_shards):
-    shards = input_pipeline.open_shards(str(small_shards))
+    shards = data_dirs.open_shards(str(small_shards))
     train, places = baselines.thumbnails(shards, "train", 1000)
     assert train.shape == (320, 16 * 16 * 3)
     assert places.shape == (320, 2)
     assert len(baselines.thumbnails(shards, "train", 7)[0]) == 7
     paths = [path for path, _ in shards.split("train")]
     for i, record in enumerate(tf.data.TFRecordDataset(paths).take(3)):
-        photo = input_pipeline.parse(record, ("image", "lat", "lng"))
+        photo = decoding.parse(record, ("image", "lat", "lng"))
         image = Image.open(io.BytesIO(photo["image"].numpy()))
         small = np.asarray(image.resize((16, 16), Image.Resampling.BOX))
         wanted = baselines.normalized(small[None].astype(float)).ravel()

@@ -30,7 +30,7 @@ class Run:
         partition = types.SimpleNamespace(fingerprint=cells)
         self.checkpoints = checkpoints.Checkpoints(
             TrainConfig(shards="shards", model_dir=str(directory)),
-            types.SimpleNamespace(partition=partition),
+            types.SimpleNamespace(partition=partition, directory="shards"),
             self.model,
             self.optimizer,
             write=write,

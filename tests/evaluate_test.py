@@ -8,10 +8,11 @@ from conftest import write_small_shards
 from PIL import Image
 
 from planet_tf import (
+    data_dirs,
+    decoding,
     evaluate,
     export,
     geometry,
-    input_pipeline,
     model_dir,
 )
 
@@ -31,11 +32,11 @@ def test_the_report_equals_a_computation_photo_by_photo(
     report_dir, small_model, small_shards
 ):
     locator = export.Geolocator(str(small_model))
-    shards = input_pipeline.open_shards(str(small_shards))
+    shards = data_dirs.open_shards(str(small_shards))
     first, best, own = [], [], []
     for record in tf.data.TFRecordDataset([p for p, _ in shards.split("test")]):
         names = ("image", "lat", "lng", "label")
-        photo = input_pipeline.parse(record, names)
+        photo = decoding.parse(record, names)
         shares = locator.probabilities([photo["image"].numpy()])[0]
         truth = float(photo["lat"]), float(photo["lng"])
         ranked = np.argsort(-shares)[:5]

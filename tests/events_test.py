@@ -1,6 +1,5 @@
 import dataclasses
 import pathlib
-import sys
 import types
 
 import numpy as np
@@ -9,15 +8,13 @@ import tensorflow as tf
 from tensorboard.backend.event_processing import event_accumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
 
-from planet_tf import events, input_pipeline, metrics, model_dir
+from planet_tf import data_dirs, events, metrics, model_dir
 from planet_tf.config import TrainConfig
-
-SHARES = [0.1, 0.2, 0.3, 0.4]  # of the four classes
 
 
 @pytest.fixture
 def shards(small_shards):
-    return input_pipeline.open_shards(str(small_shards))
+    return data_dirs.open_shards(str(small_shards))
 
 
 @pytest.fixture
@@ -30,21 +27,15 @@ def make_events(shards, tmp_path):
             **options,
         )
         model_dir.claim(config, shards, write=True)
-        return events.Events(config, shards, say)
+        return events.Events(config, say)
 
     return make
 
 
-def model(images, training):
-    """Answers the same for all photos."""
-    assert not training
-    return tf.repeat(tf.math.log([SHARES]), len(images), axis=0)
-
-
-def validate(written, step, answers=model):
+def validate(written, step, pictures=()):
     errors = np.array([[0.0, 1.0], [10.0, 1.0], [1000.0, 5.0], [1000.0, 5.0]])
     figures = metrics.summary(errors) | {"loss": 2.0, "accuracy": 0.5}
-    written.validation(step, figures, errors, answers)
+    written.validation(step, figures, errors, pictures)
 
 
 def read(written, run="validation"):
@@ -62,19 +53,19 @@ def read(written, run="validation"):
 
 
 def test_scalars_are_grouped_by_what_stands_before_a_slash(make_events):
-    written = make_events(example_photos=0)
-    written.training(5, {"loss": 3.0, "images_per_second": 80.0})
+    written = make_events()
+    written.training(5, {"loss": 3.0, "photos_per_second": 80.0})
     validate(written, 10)
     written.close()
     train, validation = read(written, "train"), read(written)
     assert train["loss"][1] == [(5, 3.0)]
-    assert train["images_per_second"][1] == [(5, 80.0)]
+    assert train["photos_per_second"][1] == [(5, 80.0)]
     assert validation["median_km"][1] == [(10, 505.0)]
     assert validation["top1/within_25km"][1] == [(10, 0.5)]
 
 
 def test_the_histogram_is_of_all_errors_in_powers_of_ten(make_events):
-    written = make_events(example_photos=0)
+    written = make_events()
     validate(written, 10)
     written.close()
     metadata, [(_, bins)] = read(written)["error_log10_km"]
@@ -85,51 +76,18 @@ def test_the_histogram_is_of_all_errors_in_powers_of_ten(make_events):
     assert bins[-1, 2] == 2
 
 
-def test_each_example_is_a_picture_of_photo_and_map(make_events):
-    written = make_events(example_photos=1)
-    validate(written, 10)
-    validate(written, 20)
+def test_pictures_are_shown_under_their_numbers(make_events):
+    written = make_events()
+    pictures = [np.full((4, 5, 3), value, np.uint8) for value in (7, 200)]
+    validate(written, 10, pictures)
+    validate(written, 20, pictures)
     written.close()
     found = read(written)
-    assert [tag for tag in found if tag.startswith("examples")] == [
-        "examples/1"
-    ]
-    _, points = found["examples/1"]
-    assert [step for step, _ in points] == [10, 20]
-    width, height, png = points[0][1]
-    picture = tf.io.decode_png(png).numpy()
-    assert picture.shape == (int(height), int(width), 3)
-    # The photo is at the left, dark on a white ground.
-    assert picture[50:150, 20:150].mean() < 150
-    assert picture[-10:, :10].mean() > 250
-
-
-def test_example_photos_are_ever_the_same_and_have_their_places(shards):
-    first, again = (events.load_examples(shards, 3, 75) for _ in range(2))
-    assert len(first) == 3
-    for left, right in zip(first, again, strict=True):
-        np.testing.assert_array_equal(left["image"], right["image"])
-        assert left["image"].shape == (75, 75, 3)
-        own = shards.partition.labels(*left["latlng"][:, None])
-        assert own[0] >= 0
-
-
-def test_more_examples_than_photos_are_all_photos(shards):
-    assert len(events.load_examples(shards, 1_000, 75)) == 40
-
-
-def test_without_matplotlib_it_says_so_once_and_draws_nothing(
-    make_events, monkeypatch
-):
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    said = []
-    written = make_events(say=said.append)
-    validate(written, 10)
-    validate(written, 20)
-    written.close()
-    assert len(said) == 1
-    assert "planet-tf[viz]" in said[0]
-    assert not [tag for tag in read(written) if tag.startswith("examples")]
+    for number, picture in enumerate(pictures, 1):
+        _, points = found[f"examples/{number}"]
+        assert [step for step, _ in points] == [10, 20]
+        shown = tf.io.decode_png(points[0][1][2]).numpy()
+        np.testing.assert_array_equal(shown, picture)
 
 
 def test_options_that_shape_the_result_are_a_row_for_hparams(make_events):

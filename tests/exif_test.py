@@ -8,13 +8,12 @@ from planet_tf.rejects import PhotoError, Reason
 GOOD_GPS = {1: "S", 2: (33.0, 30.0, 36.0), 3: "w", 4: (70.0, 0.0, 0.0)}
 
 
-def test_a_position_and_a_time_are_read_from_the_exif():
+def test_a_time_is_read_with_its_offset_if_there_is_one():
     tags = {0x9003: "2016:02:17 01:00:00\0", 0x9011: "+01:00"}
-    lat, lng, time = exif.parse(tags, GOOD_GPS)
-    assert (lat, lng, time) == (pytest.approx(-33.51), -70.0, 1455667200)
+    assert exif.taken_at(tags) == 1455667200
     del tags[0x9011]
-    assert exif.parse(tags, GOOD_GPS)[2] == 1455667200 + 3600
-    assert exif.parse({}, GOOD_GPS)[2] == UNKNOWN_TIME
+    assert exif.taken_at(tags) == 1455667200 + 3600
+    assert exif.taken_at({}) == UNKNOWN_TIME
 
 
 @pytest.mark.parametrize(
@@ -40,12 +39,12 @@ def test_a_position_and_a_time_are_read_from_the_exif():
 )
 def test_a_bad_position_has_a_reason(gps, reason):
     with pytest.raises(PhotoError) as error:
-        exif.parse({}, gps)
+        exif.position(gps)
     assert error.value.reason == reason
 
 
 def test_a_reference_in_bytes_is_understood():
-    lat, lng, _ = exif.parse({}, {**GOOD_GPS, 1: b"N\0", 3: "E\0"})
+    lat, lng = exif.position({**GOOD_GPS, 1: b"N\0", 3: "E\0"})
     assert lat > 0 and lng > 0
 
 
@@ -66,5 +65,5 @@ def test_a_reference_in_bytes_is_understood():
     "ref, sign", [("N", 1), ("s", -1), (b"S\0", -1), (" n ", 1)]
 )
 def test_all_forms_of_a_coordinate_are_read(value, expected, ref, sign):
-    lat, lng, _ = exif.parse({}, {**GOOD_GPS, 1: ref, 2: value})
+    lat, lng = exif.position({**GOOD_GPS, 1: ref, 2: value})
     assert (lat, lng) == (pytest.approx(sign * expected), -70.0)

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from conftest import SMALL_MODEL
 
-from planet_tf import file_cache, input_pipeline
+from planet_tf import data_dirs, file_cache, input_pipeline
 from planet_tf.config import TrainConfig
 
 Disk = collections.namedtuple("Disk", "total used free")
@@ -112,7 +112,7 @@ def test_what_another_worker_copies_is_left_to_it_unless_it_died(cache, paths):
 def test_training_sees_the_same_with_and_without_copies(
     small_shards, tmp_path, monkeypatch
 ):
-    shards = input_pipeline.open_shards(str(small_shards))
+    shards = data_dirs.open_shards(str(small_shards))
     files = [path for path, _ in shards.split("train")]
     threads = []
     fill = file_cache.FileCache.fill

@@ -15,7 +15,7 @@ import pytest
 import tensorflow as tf
 from conftest import SMALL_MODEL, write_small_shards
 
-from planet_tf import machine, traffic, training
+from planet_tf import machine, photo_task, traffic, training
 from planet_tf.config import TrainConfig
 
 pytestmark = pytest.mark.slow
@@ -243,7 +243,9 @@ def test_two_launched_workers_equal_one_process(
     first, second = digests(tmp_path / "two")
     assert first == second
 
-    training.train(make_config(shards, tmp_path / "one", **options))
+    training.train(
+        make_config(shards, tmp_path / "one", **options), photo_task.PhotoTask
+    )
     before, one, two = (
         checkpoint(tmp_path / "one", 1),
         checkpoint(tmp_path / "one", 2),

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from conftest import SMALL_MODEL, write_small_shards
 
-from planet_tf import decoding, input_pipeline, records, windows
+from planet_tf import data_dirs, decoding, input_pipeline, records, windows
 from planet_tf.config import TrainConfig
 
 
@@ -25,7 +25,7 @@ def context(workers=1, worker=0, replicas=1):
 def batches_of(shards, config, first_step=0, **where):
     return list(
         input_pipeline.training_batches(
-            input_pipeline.open_shards(str(shards)),
+            data_dirs.open_shards(str(shards)),
             config,
             first_step=first_step,
             context=context(**where),
@@ -59,7 +59,9 @@ def test_batches_are_a_function_of_the_step(small_shards):
     assert not same(whole, batches_of(small_shards, other))
 
 
-@pytest.mark.parametrize("workers", [2, 4])
+@pytest.mark.parametrize(
+    "workers", [2, pytest.param(4, marks=pytest.mark.slow)]
+)
 def test_workers_together_see_the_batches_of_one(small_shards, workers):
     config = make_config(small_shards)
     one = batches_of(small_shards, config)
@@ -117,7 +119,7 @@ def test_neighbours_in_a_file_come_far_apart_and_epochs_differ(small_shards):
         {photo: i for i, photo in enumerate(photos_of(epoch))}
         for epoch in (batches[:20], batches[20:40])
     ]
-    shards = input_pipeline.open_shards(str(small_shards))
+    shards = data_dirs.open_shards(str(small_shards))
     apart = []
     for path, _ in shards.split("train"):
         photos = [
@@ -166,7 +168,7 @@ def test_files_with_fewer_photos_than_they_should_have_are_noticed(tmp_path):
 def test_evaluation_shows_every_photo_once_in_equal_batches(
     small_shards, workers, replicas
 ):
-    shards = input_pipeline.open_shards(str(small_shards))
+    shards = data_dirs.open_shards(str(small_shards))
     parts = [
         list(
             input_pipeline.evaluation_batches(
@@ -192,7 +194,7 @@ def test_evaluation_shows_every_photo_once_in_equal_batches(
 def test_a_part_of_a_split_is_the_same_for_any_number_of_workers(
     small_shards, workers
 ):
-    shards = input_pipeline.open_shards(str(small_shards))
+    shards = data_dirs.open_shards(str(small_shards))
     files = shards.split("train")
     truth = set()
     for path, count in files:
@@ -218,17 +220,17 @@ def test_a_part_of_a_split_is_the_same_for_any_number_of_workers(
 
 
 def test_shards_without_a_split_or_a_batch_are_refused(small_shards):
-    shards = input_pipeline.open_shards(str(small_shards))
-    with pytest.raises(input_pipeline.ShardsError, match="no photos in split"):
+    shards = data_dirs.open_shards(str(small_shards))
+    with pytest.raises(data_dirs.DataError, match="no photos in split"):
         shards.split("validate")
     config = make_config(small_shards, batch_size=400)
-    with pytest.raises(input_pipeline.ShardsError, match="320 training"):
-        input_pipeline.steps_per_epoch(shards, config)
+    with pytest.raises(data_dirs.DataError, match="320 training"):
+        shards.steps_per_epoch(config.batch_size)
 
 
 def test_unfinished_shards_are_refused(tmp_path):
-    with pytest.raises(input_pipeline.ShardsError, match="write_shards"):
-        input_pipeline.open_shards(str(tmp_path))
+    with pytest.raises(data_dirs.DataError, match="write_shards"):
+        data_dirs.open_shards(str(tmp_path))
 
 
 def test_shards_of_another_version_are_refused(tmp_path):
@@ -236,8 +238,8 @@ def test_shards_of_another_version_are_refused(tmp_path):
     path = tmp_path / "s" / records.SHARDS_FILE
     facts = json.loads(path.read_text()) | {"version": 99}
     path.write_text(json.dumps(facts))
-    with pytest.raises(input_pipeline.ShardsError, match="version 99; needed"):
-        input_pipeline.open_shards(str(tmp_path / "s"))
+    with pytest.raises(data_dirs.DataError, match="version 99; needed"):
+        data_dirs.open_shards(str(tmp_path / "s"))
 
 
 def test_shards_of_another_partition_are_refused_with_both_named(tmp_path):
@@ -245,7 +247,7 @@ def test_shards_of_another_partition_are_refused_with_both_named(tmp_path):
     path = tmp_path / "s" / records.SHARDS_FILE
     facts = json.loads(path.read_text()) | {"partition_fingerprint": "sha256:b"}
     path.write_text(json.dumps(facts))
-    with pytest.raises(input_pipeline.ShardsError) as caught:
-        input_pipeline.open_shards(str(tmp_path / "s"))
+    with pytest.raises(data_dirs.DataError) as caught:
+        data_dirs.open_shards(str(tmp_path / "s"))
     assert "sha256:b" in str(caught.value)
     assert partition.fingerprint in str(caught.value)

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from planet_tf import gang, launcher, machine
+from planet_tf import config, gang, launcher, machine
 
 ROOT = pathlib.Path(__file__).parent.parent
 OF_CLUSTERS = ("TF_CONFIG", "SLURM_", "JOB_COMPLETION_INDEX", "CUDA_VISIBLE")
@@ -43,7 +43,8 @@ def no_cluster(monkeypatch, tmp_path):
 def launch(monkeypatch, tmp_path):
     """Launches the stand-in; returns the exit code."""
     (tmp_path / "trainer_stub.py").write_text(TRAINER)
-    monkeypatch.setattr(launcher, "TRAINER", "trainer_stub")
+    stub = "trainer_stub", config.TrainConfig
+    monkeypatch.setitem(launcher.TRAINERS, "photo", stub)
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{ROOT}")
 
     def run(body, *options):
@@ -64,7 +65,10 @@ def fails(*arguments):
     ("arguments", "wanted"),
     [
         (["--workers=0"], "it must be >= 1"),
-        (["--workers=2"], "--shards, --model_dir"),
+        (["--workers=2"], "--model_dir, --shards"),
+        (["--model=album", "--model_dir=m"], "--albums"),
+        ([*OPTIONS, "--model=album"], "shards"),
+        ([*OPTIONS, "--model=trip"], "must be one of photo, album"),
         ([*OPTIONS, "--stepz=3"], "stepz"),
         ([*OPTIONS, "--", "--workers=3"], "workers"),
         ([*OPTIONS, "--batch_size=0"], "it must be >= 1"),

@@ -7,13 +7,13 @@ import pytest
 from conftest import write_small_shards
 
 import planet_tf
-from planet_tf import input_pipeline, model_dir
+from planet_tf import data_dirs, model_dir
 from planet_tf.config import TrainConfig
 
 
 @pytest.fixture(scope="module")
 def shards(small_shards):
-    return input_pipeline.open_shards(str(small_shards))
+    return data_dirs.open_shards(str(small_shards))
 
 
 def options(directory, **given):
@@ -142,7 +142,7 @@ def test_other_shards_and_partitions_are_refused(tmp_path, shards):
         places=[(10, 10), (-10, -60)],
     )
     files, places = (
-        input_pipeline.open_shards(str(tmp_path / name))
+        data_dirs.open_shards(str(tmp_path / name))
         for name in ("files", "places")
     )
     with pytest.raises(model_dir.ModelDirError) as caught:

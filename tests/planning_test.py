@@ -3,17 +3,18 @@ import pathlib
 import types
 
 import pytest
-import tensorflow as tf
 
 from planet_tf import (
+    album_models,
+    album_variants,
     config_flags,
-    input_pipeline,
+    data_dirs,
     machine,
     planning,
     resources,
     traffic,
 )
-from planet_tf.config import TrainConfig
+from planet_tf.config import TrainAlbumsConfig, TrainConfig
 
 GB = 10**9
 
@@ -21,10 +22,18 @@ GB = 10**9
 class PaperShards:
     """Of the size of the paper's data, without the photos."""
 
+    what = data_dirs.Shards.what
+    model_options = data_dirs.Shards.model_options
     partition = types.SimpleNamespace(num_classes=26_263)
 
     def count(self, split):
         return {"train": 91_000_000, "validation": 34_000_000}[split]
+
+    def __init__(self, record=100_000):
+        self.record = record
+
+    def record_bytes(self):
+        return self.record
 
 
 @pytest.fixture(scope="module")
@@ -34,12 +43,12 @@ def paper():
         shards="", model_dir="", batch_size=6_400, lanes=200, steps=100_000
     )
     there = resources.Hardware(replicas=200, memory=16 * GB, disk=100 * GB)
-    return planning.estimate(config, PaperShards(), there, record=100_000)
+    return planning.photos(config, PaperShards(), there)
 
 
 def test_the_papers_parameters_are_counted_without_the_head(paper):
     assert paper.parameters == 75_615_671
-    assert paper.trunk_parameters == 21_802_784  # Keras' own, without top
+    assert paper.body_parameters == 21_802_784  # Keras' own, without top
     assert paper.head_parameters == (2_048 + 1) * 26_263
     # 17,216 channels are normalised; each has a mean and a variance.
     assert paper.memory["gradients"] == (75_615_671 - 2 * 17_216) * 4
@@ -48,7 +57,7 @@ def test_the_papers_parameters_are_counted_without_the_head(paper):
 
 def test_the_papers_steps_and_bytes_are_those_computed_by_hand(paper):
     assert paper.steps_per_epoch == 14_218  # 91,000,000 // 6,400
-    assert paper.photos_per_replica == 32
+    assert paper.records_per_replica == 32
     numbers = 75_615_671 + 3  # with loss, accuracy and stops
     assert paper.traffic == traffic.Traffic(200, 4 * numbers, 0)
     assert paper.traffic.sent == pytest.approx(
@@ -103,7 +112,7 @@ def test_the_text_says_it_for_people(paper):
 def test_a_few_machines_send_little_for_the_head(paper):
     config = dataclasses.replace(paper.config, batch_size=256, lanes=8)
     there = dataclasses.replace(paper.hardware, replicas=8)
-    plan = planning.estimate(config, PaperShards(), there, record=100_000)
+    plan = planning.photos(config, PaperShards(), there)
     trunk = 4 * (21_802_784 + 3)
     factors = 4 * 256 * (2_048 + 26_263)
     assert plan.traffic == traffic.Traffic(8, trunk, factors)
@@ -116,15 +125,21 @@ def test_a_few_machines_send_little_for_the_head(paper):
 @pytest.fixture(scope="module")
 def make_plan(small_shards):
     """A function for plans of a small model on the small shards."""
-    shards = input_pipeline.open_shards(str(small_shards))
+    small = data_dirs.open_shards(str(small_shards))
 
-    def make(there=None, record=2_000, shards=shards, **options):
+    class SmallShards(PaperShards):
+        """With records of a known size."""
+
+        partition = small.partition
+        count = staticmethod(small.count)
+
+    def make(there=None, record=2_000, shards=None, **options):
         known = {"image_size": 75, "width": 0.1, "batch_size": 16}
         config = TrainConfig(
             shards=str(small_shards), model_dir="m", **(known | options)
         )
         there = there or resources.Hardware()
-        return planning.estimate(config, shards, there, record)
+        return planning.photos(config, shards or SmallShards(record), there)
 
     return make
 
@@ -158,7 +173,9 @@ def test_too_little_memory_names_a_batch_that_fits(make_plan):
     there = resources.Hardware(memory=2_000_000_000)
 
     def plan(batch):
-        return make_plan(there, shards=PaperShards(), batch_size=batch, lanes=3)
+        return make_plan(
+            there, shards=PaperShards(2_000), batch_size=batch, lanes=3
+        )
 
     refused = plan(3_999)
     [problem] = refused.problems
@@ -217,19 +234,39 @@ def test_the_tpus_memory_is_for_another_program_to_tell(make_plan):
     assert "launch/check_tpu.sh" in text
 
 
-def test_the_plan_here_and_now_measures_what_there_is(small_shards, tmp_path):
-    shards = input_pipeline.open_shards(str(small_shards))
-    config = TrainConfig(
-        shards=str(small_shards),
-        model_dir=str(tmp_path / "new" / "model"),
-        image_size=75,
-        width=0.1,
-    )
-    strategy = tf.distribute.OneDeviceStrategy("/cpu:0")
-    plan = planning.plan(config, shards, strategy)
-    assert plan.hardware.device == "CPU"
-    assert plan.hardware.disk > 0
-    assert not (tmp_path / "new").exists()
+def test_records_are_measured_in_the_first_file(small_shards):
+    shards = data_dirs.open_shards(str(small_shards))
     path = pathlib.Path(shards.split("train")[0][0])
-    record = path.stat().st_size / shards.split("train")[0][1]
-    assert plan.memory["shuffle window"] == round(320 * record)
+    count = shards.split("train")[0][1]
+    assert shards.record_bytes() == path.stat().st_size / count
+
+
+def test_an_album_models_parameters_are_those_of_the_model():
+    config = TrainAlbumsConfig(
+        albums="",
+        model_dir="",
+        variant="bidirectional",
+        units=7,
+        time_gaps=True,
+    )
+    albums = types.SimpleNamespace(
+        what="albums",
+        model_options="--units",
+        partition=types.SimpleNamespace(num_classes=5),
+        count=lambda split: 1_000,
+        record_bytes=lambda: 100,
+        features=11,
+        max_photos=25,
+    )
+    there = resources.Hardware(replicas=2)
+    plan = planning.albums(config, albums, there)
+    model = album_models.build(
+        5,
+        features=11,
+        variant=album_variants.VARIANTS["bidirectional"],
+        units=7,
+        time_gaps=True,
+    )
+    assert plan.parameters == model.count_params()
+    assert plan.traffic.summed == 4 * (model.count_params() + 4)
+    assert "training albums" in planning.text(plan)

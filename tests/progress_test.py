@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from planet_tf import input_pipeline, metrics, progress
+from planet_tf import data_dirs, metrics, progress
 from planet_tf.config import TrainConfig
 
 
@@ -46,7 +46,7 @@ class Run:
         figures = metrics.summary(errors) | {"loss": 2.5, "accuracy": 0.5}
         with self.log.aside():
             self.clock.now += 100
-            self.log.validation(step, figures, errors, model=None)
+            self.log.validation(step, figures, errors, list)
 
 
 @pytest.fixture
@@ -56,8 +56,8 @@ def run(small_shards, monkeypatch):
     config = TrainConfig(
         shards=str(small_shards), model_dir="", batch_size=16, steps=100
     )
-    shards = input_pipeline.open_shards(config.shards)
-    log = progress.Log(config, shards, write=False, epoch_steps=20)
+    shards = data_dirs.open_shards(config.shards)
+    log = progress.Log(config, shards, write=False)
     return Run(log, clock)
 
 
@@ -85,7 +85,7 @@ def test_speed_leaves_out_compiling_validations_and_checkpoints(run, capfd):
     run.steps(20, 30)
     run.line(30)
     lines = [line for line in said(capfd) if line.startswith("step")]
-    assert [line.split("  ")[2] for line in lines] == ["8 images/s"] * 3
+    assert [line.split("  ")[2] for line in lines] == ["8 photos/s"] * 3
 
 
 def test_time_left_follows_from_all_that_takes_time(run, capfd):
@@ -105,7 +105,7 @@ def test_a_line_has_the_figures_since_the_one_before(run, capfd):
     run.steps(0, 10)
     run.line(10, loss=3.0)
     assert said(capfd)[-1] == (
-        "step 10/100  epoch 0.50  8 images/s  0:03:00 left  loss 3.100"
+        "step 10/100  epoch 0.50  8 photos/s  0:03:00 left  loss 3.100"
         "  accuracy 0.250"
     )
     run.validate(10)
@@ -125,7 +125,7 @@ def test_a_run_that_goes_on_counts_from_where_it_did(run, capfd):
     run.clock.now += 30
     run.steps(91, 95)
     run.log.training(95, np.full(5, 1.0), np.full(5, 1.0), 0.1)
-    assert "  8 images/s  0:00:10 left  " in said(capfd)[-1]
+    assert "  8 photos/s  0:00:10 left  " in said(capfd)[-1]
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

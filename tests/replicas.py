@@ -57,7 +57,7 @@ def tiny_model(config: TrainConfig, num_classes: int) -> keras.Model:
             keras.layers.Conv2D(8, 5, strides=4, use_bias=False),
             keras.layers.BatchNormalization(momentum=0.9),
             keras.layers.Activation("relu"),
-            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.GlobalAveragePooling2D(name=models.EMBEDDING),
             models.SeededDropout(config.dropout),
             keras.layers.Dense(num_classes, name=models.HEAD),
         ]

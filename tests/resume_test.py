@@ -13,9 +13,12 @@ import tensorflow as tf
 from conftest import SMALL_MODEL
 
 from planet_tf import (
+    data_dirs,
+    decoding,
     distribution,
     export,
-    input_pipeline,
+    photo_steps,
+    photo_task,
     planning,
     preemption,
     progress,
@@ -48,10 +51,10 @@ def terminate():
 def quick(monkeypatch):
     """The tiny model, no plan of the large one, and no export."""
     monkeypatch.setattr(
-        planning, "plan", lambda *_: unittest.mock.Mock(hints=())
+        planning, "photos", lambda *_: unittest.mock.Mock(hints=())
     )
     monkeypatch.setattr(preemption, "StopSignals", Signals)
-    monkeypatch.setattr(training, "build_model", replicas.tiny_model)
+    monkeypatch.setattr(photo_task, "build_model", replicas.tiny_model)
     monkeypatch.setattr(export, "save", lambda module, directory: None)
 
 
@@ -80,7 +83,8 @@ def run(small_shards, tmp_path, monkeypatch):
                 shards=str(small_shards),
                 model_dir=str(tmp_path / name),
                 **(known | options),
-            )
+            ),
+            photo_task.PhotoTask,
         )
 
     return go
@@ -186,7 +190,7 @@ def seen(monkeypatch):
     """Places of the photos that steps were given; nothing is trained."""
     found = []
 
-    def make(strategy, model, optimizer, config, targets):
+    def make(strategy, optimizer):
         def loop(batches, many, stop):
             for _ in range(many):
                 parts = strategy.experimental_local_results(
@@ -198,6 +202,9 @@ def seen(monkeypatch):
 
         return loop
 
+    monkeypatch.setattr(
+        photo_steps, "replica_step", lambda _, optimizer, *__: optimizer
+    )
     monkeypatch.setattr(steps, "make_train_loop", make)
     return found
 
@@ -231,10 +238,10 @@ def test_other_replicas_go_on_with_the_photos_that_are_left(
 
 
 def train_photos(directory):
-    shards = input_pipeline.open_shards(str(directory))
+    shards = data_dirs.open_shards(str(directory))
     paths = [path for path, _ in shards.split("train")]
     found = [
-        input_pipeline.parse(record, ("lat", "lng"))
+        decoding.parse(record, ("lat", "lng"))
         for record in tf.data.TFRecordDataset(paths)
     ]
     return sorted((float(x["lat"]), float(x["lng"])) for x in found)

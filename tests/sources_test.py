@@ -15,9 +15,9 @@ from apache_beam.testing.test_pipeline import TestPipeline
 from apache_beam.testing.util import assert_that, equal_to
 from PIL import Image
 
-from beam_pipelines import files, manifests, samples, sources
+from beam_pipelines import files, manifests, sources
 from beam_pipelines.photos import Photos, Places, Source
-from planet_tf import records
+from planet_tf import images, records
 from planet_tf.rejects import Reason
 
 # Exact in float32, which records store.
@@ -342,10 +342,28 @@ def test_bad_images_of_a_directory_have_their_reasons(tmp_path, make_jpeg):
     assert isinstance(found, Photos)
 
 
+@pytest.mark.parametrize(
+    ("name", "root"),
+    [
+        ("/data/photos.csv", "/data"),
+        ("gs://b/parts/*.parquet", "gs://b/parts"),
+        ("photos.csv", ""),
+        ("/data/photos", "/data/photos"),
+        ("/data/2016/*/*.jpg", "/data/2016"),
+        ("/data/one.jpg", "/data"),
+        ("/data/1.tar", "/data"),
+        ("/data/*.tar", "/data"),
+        ("tfds:im2gps/test", ""),
+    ],
+)
+def test_a_source_has_a_directory_that_it_is_below(name, root):
+    assert sources.root(name) == root
+
+
 def test_the_documentation_names_all_columns_reasons_and_images():
     path = pathlib.Path(__file__).parent.parent / "docs" / "sources.md"
     names = set(re.findall(r"`([^`\n]+)`", path.read_text()))
     for aliases in manifests.COLUMNS.values():
         assert set(aliases) <= names
     assert set(Reason) <= names
-    assert set(samples.IMAGES) <= names
+    assert set(images.SUFFIXES) <= names

@@ -4,7 +4,7 @@ import pytest
 import replicas
 import tensorflow as tf
 
-from planet_tf import models, steps, traffic
+from planet_tf import models, photo_steps, steps, traffic
 from planet_tf.config import TrainConfig
 
 CLASSES = 5
@@ -60,9 +60,10 @@ class Training:
         with self.strategy.scope():
             self.model = small_model(dropout=config.dropout, **model)
             self.optimizer = steps.Adagrad(self.model.trainable_variables)
-        self.loop = steps.make_train_loop(
-            self.strategy, self.model, self.optimizer, config, targets
+        step = photo_steps.replica_step(
+            self.model, self.optimizer, config, targets
         )
+        self.loop = steps.make_train_loop(self.strategy, step)
         self.batches = replicas.batches(
             self.strategy, BATCH, photos() if data is None else data
         )
@@ -283,7 +284,9 @@ def test_whether_to_stop_is_summed_over_replicas(count):
 def test_validation_gathers_the_global_batch(count):
     training = Training(make_config(), count)
     step = steps.make_validation_step(
-        training.strategy, training.model, first_cell=1
+        training.strategy,
+        lambda batch: (training.model(batch["image"], training=False), batch),
+        first_cell=1,
     )
     data = photos(batches=2) | {"weight": np.arange(16.0, dtype="float32")}
     batches = replicas.batches(training.strategy, BATCH, data)

@@ -16,8 +16,8 @@ from conftest import SMALL_MODEL, write_small_shards
 from planet_tf import (
     checkpoints,
     config_flags,
+    data_dirs,
     distribution,
-    input_pipeline,
     machine,
     model_dir,
     preemption,
@@ -35,7 +35,7 @@ from planet_tf import (
         (config_flags.UsageError("--x is y"), 2, "error: --x is y"),
         (distribution.ClusterError("bad TF_CONFIG"), 2, "error: bad TF_"),
         (distribution.DisagreementError("differ"), 1, "error: differ"),
-        (input_pipeline.ShardsError("no shards"), 1, "error: no shards"),
+        (data_dirs.DataError("no shards"), 1, "error: no shards"),
         (model_dir.ModelDirError("another run"), 1, "error: another run"),
         (progress.TrainingError("loss is nan"), 1, "error: loss is nan"),
         (checkpoints.CheckpointError("full"), 1, "error: full"),
@@ -48,7 +48,7 @@ from planet_tf import (
 def test_each_end_has_its_exit_code_and_one_line(
     monkeypatch, capsys, error, code, wanted
 ):
-    def end(config):
+    def end(config, make_task):
         if error:
             raise error
 
@@ -65,7 +65,7 @@ def test_each_end_has_its_exit_code_and_one_line(
 
 
 def test_an_error_of_ours_is_shown_whole(monkeypatch):
-    def end(config):
+    def end(config, make_task):
         raise tf.errors.InvalidArgumentError(None, None, "shapes differ")
 
     monkeypatch.setattr(training, "train", end)

@@ -128,11 +128,11 @@ def test_arithmetic_is_counted_from_the_layers():
 
 
 def test_its_shards_can_be_read(tmp_path):
-    from planet_tf import input_pipeline
+    from planet_tf import data_dirs
 
     config = train_step.Config(classes=30, photos=40, work=str(tmp_path))
     train_step.write_shards(config, tmp_path / "shards")
-    shards = input_pipeline.open_shards(str(tmp_path / "shards"))
+    shards = data_dirs.open_shards(str(tmp_path / "shards"))
     assert shards.partition.num_classes == 30
     assert shards.count("train") == 40 and shards.count("validation") == 16
 

@@ -15,10 +15,12 @@ from conftest import SMALL_MODEL, write_small_shards
 
 from planet_tf import (
     config_flags,
+    data_dirs,
+    decoding,
     distribution,
     geometry,
-    input_pipeline,
     model_dir,
+    photo_task,
     planning,
     train,
     training,
@@ -93,23 +95,24 @@ def test_validation_scalars_have_all_radii(small_model):
 @pytest.mark.parametrize("limit", [0, 20])
 def test_validation_equals_a_direct_computation(small_shards, count, limit):
     config = make_config(small_shards, validation_photos=limit)
-    shards = input_pipeline.open_shards(config.shards)
+    shards = data_dirs.open_shards(config.shards)
     strategy = replicas.strategy(count)
     keras.utils.set_random_seed(1)
     with strategy.scope():
         model = replicas.tiny_model(config, shards.partition.num_classes)
-    validate = validation.Validation(strategy, model, shards, config)
+    task = photo_task.PhotoTask(config)
+    validate = validation.Validation(strategy, model, task)
     figures, errors = validate(types.SimpleNamespace(requested=False))
 
     photos = []
     paths = [path for path, _ in shards.split("validation")]
     for record in tf.data.TFRecordDataset(paths):
-        photo = input_pipeline.parse(record, ("image", "label", "lat", "lng"))
+        photo = decoding.parse(record, ("image", "label", "lat", "lng"))
         photos.append(photo)
     photos = photos[: limit or None]
     # In batches of 16: the last one is filled up, and does not count.
     assert len(errors) == len(photos) == (limit or 40)
-    images = [input_pipeline.evaluation_image(x["image"], 75) for x in photos]
+    images = [decoding.evaluation_image(x["image"], 75) for x in photos]
     labels = np.array([x["label"] for x in photos])
     shares = tf.nn.softmax(model(tf.stack(images), training=False)).numpy()
     losses = -np.log(shares[np.arange(len(labels)), labels])
@@ -127,7 +130,7 @@ def test_validation_equals_a_direct_computation(small_shards, count, limit):
 def unplanned(monkeypatch):
     """No plan is made, since that takes seconds."""
     monkeypatch.setattr(
-        planning, "plan", lambda *_: unittest.mock.Mock(hints=())
+        planning, "photos", lambda *_: unittest.mock.Mock(hints=())
     )
 
 
@@ -214,7 +217,7 @@ def test_a_checkpoint_of_another_model_is_refused(
     directory = tmp_path / "model"
     model_dir.claim(
         make_config(tmp_path / "s", directory),
-        input_pipeline.open_shards(str(tmp_path / "s")),
+        data_dirs.open_shards(str(tmp_path / "s")),
         write=True,
     )
     shutil.copytree(small_model / "checkpoints", directory / "checkpoints")
@@ -284,7 +287,7 @@ def test_a_dry_run_says_what_it_takes_and_leaves_nothing(
     small_shards, tmp_path, capsys
 ):
     config = make_config(small_shards, tmp_path / "m", dry_run=True)
-    training.train(config)
+    training.train(config, photo_task.PhotoTask)
     assert "parameters" in capsys.readouterr().out
     assert not (tmp_path / "m").exists()
 
@@ -299,7 +302,7 @@ def test_a_run_that_cannot_be_is_refused_before_it_starts(
     )
     config = make_config(small_shards, tmp_path / "m", lanes=1)
     with pytest.raises(planning.PlanError, match="--lanes=2"):
-        training.train(config)
+        training.train(config, photo_task.PhotoTask)
     assert not (tmp_path / "m").exists()
 
 

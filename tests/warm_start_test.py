@@ -12,6 +12,7 @@ from planet_tf import (
     checkpoints,
     model_dir,
     models,
+    photo_task,
     training,
     warm_start,
 )
@@ -57,11 +58,12 @@ def load(source, model, partition=None):
 
 
 def weights_in(checkpoint, but="nothing"):
+    """Bytes of a model's weights; a SavedModel has its head by itself."""
     reader = tf.train.load_checkpoint(str(checkpoint))
     return {
         reader.get_tensor(name).tobytes()
         for name in reader.get_variable_to_shape_map()
-        if name.startswith("model/") and but not in name
+        if name.startswith(("model/", "head/")) and but not in name
     }
 
 
@@ -132,7 +134,7 @@ def test_a_run_starts_from_another_models_weights_and_says_so(
         init_from=str(small_model),
         **options,
     )
-    training.train(config)
+    training.train(config, photo_task.PhotoTask)
     said = capfd.readouterr().err
     assert "ckpt-30; cells of the head: 4 as before" in said
     # At a rate of 0 only batch norm's moving statistics change.

@@ -1,0 +1,45 @@
+"""What a photo model makes of photos before it says a place."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+_NO_JPEG = b""  # which the model takes for a grey image
+
+
+class Embedder:
+    """A loaded photo model.
+
+    Attributes:
+      photo_size: of the short side of the photos it is asked about.
+      batch_size: photos that it is asked about at once.
+    """
+
+    def __init__(self, module: Any, photo_size: int, batch_size: int):
+        self._module = module
+        self.photo_size = photo_size
+        self.batch_size = batch_size
+
+    def embed(self, jpegs: Sequence[bytes]) -> list[np.ndarray | None]:
+        """The penultimate layer (features,) float32 of each photo of a batch.
+
+        Args:
+          jpegs: at most `batch_size` images, as images.fit makes them.
+
+        Returns:
+          None for images that cannot be decoded.
+        """
+        # A last batch is filled up to a power of two: a GPU looks for the
+        # best way to compute each size that it meets.
+        size = min(self.batch_size, 1 << (len(jpegs) - 1).bit_length())
+        fill = [_NO_JPEG] * (size - len(jpegs))
+        try:
+            found = self._module.embed(tf.constant([*jpegs, *fill]))
+        except tf.errors.InvalidArgumentError:
+            if len(jpegs) == 1:
+                return [None]
+            # One image that cannot be decoded fails its whole batch.
+            return [found for jpeg in jpegs for found in self.embed([jpeg])]
+        return list(found["embedding"].numpy()[: len(jpegs)])
