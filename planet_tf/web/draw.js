@@ -17,8 +17,11 @@ function draw() {
   context.strokeStyle = theme.coast;
   context.lineWidth = 0.7;
   context.stroke(coast);
-  const taken = labelCells(large);
+  const taken = takenBoxes();
+  const numbers = placeNumbers(taken);
+  labelCells(large, taken);
   drawMarks();
+  drawTrack(numbers);
   labelPoints(taken);
   drawScale();
 }
@@ -259,12 +262,16 @@ function inkOn(colour) {
     : ["#101820", "rgba(255, 255, 255, 0.6)"];
 }
 
-function labelCells(large) {
+function takenBoxes() {
   const taken = new Boxes();
   for (const box of document.querySelectorAll("header, #panel, #legend")) {
     const {left, top, right, bottom} = box.getBoundingClientRect();
     taken.take(left, top, right, bottom);
   }
+  return taken;
+}
+
+function labelCells(large, taken) {
   context.textAlign = "center";
   for (const {cell, screen} of large) {
     const [west, north, east, south] = bounds(clip(screen, 0));
@@ -278,7 +285,6 @@ function labelCells(large) {
     text(value, x, y - 2, context.font, ...colours);
     text(cell.token, x, y + 13, "11px ui-monospace, monospace", ...colours);
   }
-  return taken;
 }
 
 function labelPoints(taken) {

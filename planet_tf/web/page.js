@@ -7,6 +7,7 @@ function cellAt(lat, lng) {
 }
 
 function select(cell, place = null) {
+  leavePhoto();
   selected = cell;
   mark = place;
   $("panel").hidden = !cell;
@@ -24,14 +25,20 @@ function showFacts(cell) {
   facts.push(["Centre", placeText(...S2.centre(cell), 5)]);
   if (cell.point) facts.push([data.point_name, placeText(...cell.point, 5)]);
   $("place").textContent = cell.name || `Cell ${cell.token}`;
+  listFacts(facts, cell);
+}
+
+// Terms and values; the value that is a cell's token links to it.
+function listFacts(facts, cell) {
   $("facts").replaceChildren(...facts.flatMap(([term, value]) => {
     const [dt, dd] = ["dt", "dd"].map((tag) => document.createElement(tag));
     dt.textContent = term;
     dd.textContent = value;
-    if (term === "Token") {
+    if (cell && value === cell.token) {
       const link = document.createElement("a");
       link.href = `#${value}`;
       link.textContent = value;
+      link.onclick = () => select(cell);
       dd.replaceChildren(link);
     }
     return [dt, dd];
@@ -73,6 +80,8 @@ function search(query) {
 
 function pickAt(px, py) {
   $("message").textContent = "";
+  const k = photoAt(px, py);
+  if (k !== null) return showPhoto(k);
   select(cellAt(...toPlace(...fromScreen(px, py))));
 }
 
@@ -159,7 +168,8 @@ function listenToKeys() {
 
 function showHash() {
   const token = location.hash.slice(1);
-  if (token && token !== selected?.token) search(token);
+  const shown = photo === null && selected?.token;
+  if (token && token !== shown) search(token);
 }
 
 async function unpack(text) {
@@ -177,8 +187,9 @@ function unpackRing(steps) { // hundredths of degrees, each from the last
     lng += steps[k + 1];
     const at = toWorld(lat / 100, lng / 100);
     ring.set(at, k);
-    // The edges along the map's end are no coast.
-    const cut = Math.abs(lng) >= 18000 || lat <= -9000;
+    // The edges along the map's end are no coast, nor is Antarctica's cut.
+    const cut = Math.abs(lng) >= 18000 || lat <= -9000 ||
+      (lng === 0 && lat < -6000);
     if (cut && before) lines.push([]);
     lines.at(-1).push(...at);
     before = cut;
@@ -204,11 +215,13 @@ async function start() {
     return {name, x, y};
   });
   $("column").append(...data.columns.map(({name}, k) => new Option(name, k)));
+  $("column").parentElement.hidden = data.columns.length < 2;
   const dark = matchMedia("(prefers-color-scheme: dark)").matches;
   setTheme(dark ? "dark" : "light");
   setColumn(0);
   resize();
   home();
+  startTrack();
   listenToPointers();
   listenToKeys();
   showHash();

@@ -57,7 +57,7 @@ function setTheme(name) {
   document.documentElement.dataset.theme = name;
   const style = getComputedStyle(document.documentElement);
   for (const key of ["sea", "land", "coast", "unknown", "border", "text",
-    "halo", "accent"]) {
+    "halo", "accent", "track", "true"]) {
     theme[key] = style.getPropertyValue(`--${key}`).trim();
   }
   const ramp = style.getPropertyValue("--ramp").trim().split(/\s+/).map((c) =>

@@ -1,0 +1,138 @@
+"""Albums to be asked about: image files of one, and records of many."""
+
+import dataclasses
+import os
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from planet_tf import album_order, data_dirs, images, records
+from planet_tf.rejects import PhotoError, Reason
+
+Point = tuple[float, float]  # (lat, lng)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Album:
+    """An album of n photos in order.
+
+    Attributes:
+      name: as people know it.
+      timed: whether the order is that of times.
+      names: (n,) of the photos.
+      times: (n,) Unix seconds, or records.UNKNOWN_TIME.
+      truths: (n,) where they were taken, if known.
+      jpegs: (n,) what the photo model is asked about; None if it was asked.
+      embedding: (n, features) what it made of them; None if it was not asked.
+    """
+
+    name: str
+    timed: bool
+    names: Sequence[str]
+    times: Sequence[int]
+    truths: Sequence[Point | None]
+    jpegs: Sequence[bytes] | None = None
+    embedding: np.ndarray | None = None
+
+    def take(self, which: Sequence[int]) -> "Album":
+        """The album of some of its photos, by position."""
+        parts = ("names", "times", "truths", "jpegs")
+        taken = {
+            part: [values[i] for i in which]
+            for part in parts
+            if (values := getattr(self, part)) is not None
+        }
+        return dataclasses.replace(self, **taken)
+
+
+def find(paths: Iterable[str]) -> list[str]:
+    """The image files that paths name, those below directories included."""
+    found = []
+    for path in paths:
+        if not os.path.isdir(path):
+            found.append(path)
+            continue
+        found += [
+            os.path.join(directory, name)
+            for directory, _, names in os.walk(path)
+            for name in names
+            if name.lower().endswith(images.SUFFIXES)
+        ]
+    return list(dict.fromkeys(found))
+
+
+def read(
+    paths: Sequence[str], name: str, photo_size: int
+) -> tuple[Album, list[tuple[str, str]]]:
+    """An album of image files, and why some of them are not in it.
+
+    Args:
+      paths: of the files.
+      name: of the album.
+      photo_size: pixels that photos' short sides are scaled to.
+
+    Returns:
+      The album of those that can be read, and (path, reason) of the others.
+    """
+    kept, rejects = [], []
+    for path in paths:
+        try:
+            kept.append((path, *_read_photo(path, photo_size)))
+        except (OSError, PhotoError) as error:
+            rejects.append((path, str(error)))
+    names, times, truths, jpegs = zip(*kept, strict=True) if kept else [()] * 4
+    order, timed = album_order.in_order(names, times)
+    album = Album(
+        name=name,
+        timed=timed,
+        names=names,
+        times=times,
+        truths=truths,
+        jpegs=jpegs,
+    )
+    return album.take(order), rejects
+
+
+def _read_photo(path: str, photo_size: int) -> tuple[int, Point | None, bytes]:
+    """Time, place if known, and JPEG of a photo."""
+    with open(path, "rb") as file:
+        try:
+            lat, lng, time = images.read_exif(file)
+            place = lat, lng
+        except PhotoError as error:
+            if error.reason not in (Reason.NO_GPS, Reason.BAD_GPS):
+                raise
+            file.seek(0)
+            place, time = None, images.read_time(file)
+        file.seek(0)
+        return time, place, images.fit(file.read(), photo_size)
+
+
+def of_records(albums: data_dirs.Albums, split: str) -> Iterator[Album]:
+    """The albums of a split, whose photos are embedded already."""
+    spec = records.album_spec() | records.album_photos_spec()
+    features = {name: _list_of(kind) for name, kind in spec.items()}
+    paths = [path for path, _ in albums.split(split)]
+    for record in tf.data.TFRecordDataset(paths):
+        found = tf.io.parse_single_example(record, features)
+        yield _of_record({k: v.numpy() for k, v in found.items()}, albums)
+
+
+def _list_of(kind: str) -> tf.io.FixedLenSequenceFeature:
+    return tf.io.FixedLenSequenceFeature(
+        (), tf.as_dtype(kind), allow_missing=True
+    )
+
+
+def _of_record(found: dict[str, np.ndarray], albums: data_dirs.Albums) -> Album:
+    names = [name.decode() for name in found["photos/photo_id"]]
+    places = zip(found["photos/lat"], found["photos/lng"], strict=True)
+    return Album(
+        name=found["album_id"][0].decode(),
+        timed=bool(found["timed"][0]),
+        names=names,
+        times=found["photos/taken_at"].tolist(),
+        truths=[(float(lat), float(lng)) for lat, lng in places],
+        embedding=found["photos/embedding"].reshape(-1, albums.features),
+    )
