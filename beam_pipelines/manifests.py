@@ -18,18 +18,9 @@ import pyarrow.parquet
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
-from planet_tf import exif, records
+from planet_tf import column_names, exif, records
+from planet_tf.column_names import COLUMNS
 
-# Names of columns that are understood, in any case; the first one counts.
-COLUMNS = {
-    "photo_id": ("photo_id", "id", "image_id", "img_id"),
-    "path": ("path", "image", "file", "filename", "file_name", "uri"),
-    "lat": ("lat", "latitude"),
-    "lng": ("lng", "lon", "long", "longitude"),
-    "owner_id": ("owner_id", "owner", "user_id", "user", "author"),
-    "album_id": ("album_id", "album"),
-    "taken_at": ("taken_at", "time", "datetime", "date_taken", "timestamp"),
-}
 _PARQUET = (".parquet", ".pq")
 _CSV = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
 _DELIMITERS = ",;\t"
@@ -99,13 +90,12 @@ def find_columns(
     Raises:
       SourceError: if one is missing.
     """
-    places = {name.strip().lower(): name for name in reversed(names)}
     found = {}
     for field, aliases in COLUMNS.items():
-        wanted = [given[field].strip().lower()] if field in given else aliases
-        name = next((places[a] for a in wanted if a in places), None)
-        if name is not None:
-            found[field] = name
+        wanted = [given[field]] if field in given else aliases
+        position = column_names.find(names, wanted)
+        if position is not None:
+            found[field] = names[position]
         elif field in given:
             raise SourceError(
                 f"{path} has no column {given[field]}, which --columns names"
