@@ -213,13 +213,14 @@ def draw(points: int, coordinates: str, folder: pathlib.Path) -> None:
         with pa.parquet.ParquetWriter(path, schema) as writer:
             for start in range(0, count, 1 << 20):
                 rows = min(1 << 20, count - start)
-                lat, lng = _around(centres, rows, rng).T
+                lat, lng = around(centres, rows, rng).T
                 writer.write_table(pa.table([lat, lng], schema))
 
 
-def _around(
+def around(
     centres: np.ndarray, rows: int, rng: np.random.Generator
 ) -> np.ndarray:
+    """Points (rows, 2) from metres to 10 km off centres (n, 2)."""
     degrees = 10 ** rng.uniform(-5, -1, (rows, 1))
     found = centres[rng.integers(0, len(centres), rows)]
     found += rng.normal(size=(rows, 2)) * degrees

@@ -14,7 +14,7 @@ from planet_tf import (
     data_dirs,
     maps,
     model_dir,
-    report,
+    report_text,
     track_maps,
     tracks,
 )
@@ -128,7 +128,7 @@ def lines(photos: Sequence[tracks.Photo]) -> list[str]:
             errors = photo.errors_km or ()
             row += [maps.km_text(e) for e in errors] or ["", ""]
         table.append(row)
-    found = [report.aligned(table)]
+    found = [report_text.aligned(table)]
     for number, photo in enumerate(photos, 1):
         if photo.outlier:
             found.append(

@@ -4,12 +4,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from planet_tf import metrics, report
+from planet_tf import bootstrap, metrics, report_text, scores
 
 if TYPE_CHECKING:
     from planet_tf.album_evaluation import Answers
 
 _MAIN_KM = 750  # the radius of the tables by parts
+_MAIN = f"top1_within_{_MAIN_KM}km"
 # Lower bounds of the parts.
 _POSITIONS = {"first": 0, "2 to 3": 1, "4 to 10": 3, "11 and later": 10}
 _LENGTHS = {"1 to 4": 1, "5 to 14": 5, "15 to 29": 15, "30 and more": 30}
@@ -27,7 +28,32 @@ def make(
       resamples: of the bootstrap.
       seed: of the bootstrap.
     """
-    options = {"resamples": resamples, "seed": seed}
+    over_albums = bootstrap.of_groups(
+        answers.album, resamples=resamples, seed=seed
+    )
+    groupings = _groupings(answers)
+    figures = {
+        name: scores.Figures(
+            scores.score_errors(errors), errors[:, 0], over_albums, groupings
+        )
+        for name, errors in answers.errors.items()
+    }
+    return {
+        "photos": len(answers.album),
+        "albums": over_albums.groups,
+        "systems": {name: found.overall() for name, found in figures.items()},
+        "baseline": baseline,
+        "differences": {
+            name: found.minus(figures[baseline])
+            for name, found in figures.items()
+            if name != baseline
+        },
+        "parts": _by_part(figures),
+    }
+
+
+def _groupings(answers: "Answers") -> list[scores.Grouping]:
+    """What may make a photo hard."""
     quarters = np.quantile(answers.entropy, [0.25, 0.5, 0.75])
     parts = {
         "position in the album": (_POSITIONS, answers.position),
@@ -37,81 +63,28 @@ def make(
             answers.entropy,
         ),
     }
-    return {
-        "photos": len(answers.album),
-        "albums": len(np.unique(answers.album)),
-        "systems": {
-            name: _figures(errors, answers.album, options)
-            for name, errors in answers.errors.items()
-        },
-        "baseline": baseline,
-        "differences": {
-            name: _difference(answers, name, baseline, options)
-            for name in answers.errors
-            if name != baseline
-        },
-        "parts": {
-            title: _by_part(answers, *part, options)
-            for title, part in parts.items()
-        },
-    }
-
-
-def _figures(
-    errors: np.ndarray, album: np.ndarray, options: dict[str, int]
-) -> dict[str, Any]:
-    """Figures of one system from its errors (n, k) in km."""
-    figures: dict[str, Any] = metrics.summary(errors)
-    intervals = {}
-    for k in (1, metrics.TOP):
-        best = metrics.best_of(errors, k)
-        for km in metrics.RADII_KM:
-            intervals[f"top{k}_within_{km}km"] = metrics.bootstrap_share(
-                best <= km, album, **options
-            )
-    return figures | {"intervals": intervals}
-
-
-def _difference(
-    answers: "Answers", name: str, baseline: str, options: dict[str, int]
-) -> dict[str, Any]:
-    """By how much more of the same photos are within _MAIN_KM."""
-    hits, others = (
-        (answers.errors[system][:, 0] <= _MAIN_KM).astype(int)
-        for system in (name, baseline)
-    )
-    interval = metrics.bootstrap_share(hits - others, answers.album, **options)
-    return {"share": float((hits - others).mean()), "interval": interval}
+    return [
+        scores.Grouping(
+            title,
+            tuple(bounds),
+            np.searchsorted(list(bounds.values()), values, side="right") - 1,
+        )
+        for title, (bounds, values) in parts.items()
+    ]
 
 
 def _by_part(
-    answers: "Answers",
-    bounds: dict[str, float],
-    values: np.ndarray,
-    options: dict[str, int],
-) -> dict[str, dict[str, Any]]:
-    """By part: its photos, and each system's share within _MAIN_KM.
-
-    Args:
-      answers: of n photos.
-      bounds: the least value of each part.
-      values: (n,) of the photos.
-      options: of the bootstrap.
-    """
-    which = np.searchsorted(list(bounds.values()), values, side="right") - 1
-    found = {}
-    for number, part in enumerate(bounds):
-        own = which == number
-        if not own.any():
-            continue
-        shares = {}
-        for name, errors in answers.errors.items():
-            hits = errors[own, 0] <= _MAIN_KM
-            interval = metrics.bootstrap_share(
-                hits, answers.album[own], **options
-            )
-            shares[name] = {"share": float(hits.mean()), "interval": interval}
-        found[part] = {"photos": int(own.sum()), "systems": shares}
+    figures: dict[str, scores.Figures],
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """By title and part: its photos, and each system's figures."""
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for system, own in figures.items():
+        for title, parts in own.by_part().items():
+            for part, values in parts.items():
+                entry = found.setdefault(title, {}).setdefault(
+                    part, {"photos": values["photos"], "systems": {}}
+                )
+                entry["systems"][system] = values
     return found
 
 
@@ -121,9 +94,9 @@ def markdown(figures: dict[str, Any]) -> str:
         f"# Evaluation on {figures['albums']:,} albums of"
         f" {figures['split']!r}, {figures['photos']:,} photos",
         "## Share of photos within, first answer (95 % interval over albums)",
-        report.table(figures["systems"], 1),
+        report_text.table(figures["systems"], 1),
         f"## Share of photos within, best of {metrics.TOP} answers",
-        report.table(figures["systems"], metrics.TOP),
+        report_text.table(figures["systems"], metrics.TOP),
         "The single photo is the photo model's own answer. The average is of"
         " its probabilities over the album, and so the same for all its"
         " photos.",
@@ -141,23 +114,17 @@ def markdown(figures: dict[str, Any]) -> str:
 def _differences(found: dict[str, dict[str, Any]]) -> str:
     rows = [["", "points", "verdict"]]
     for name, figures in found.items():
-        low, high = figures["interval"]
+        apart = figures[_MAIN]
+        low, high = apart["interval"]
         better = "better" if low > 0 else "worse" if high < 0 else "not clear"
-        points = f"{100 * figures['share']:+.1f}"
-        rows.append([name, f"{points} ({100 * low:+.1f} to {100 * high:+.1f})"])
-        rows[-1].append(better)
-    return report.aligned(rows)
+        rows.append([name, report_text.points(apart), better])
+    return report_text.aligned(rows)
 
 
 def _table(rows: dict[str, dict[str, Any]]) -> str:
     names = list(next(iter(rows.values()))["systems"])
     lines = [["", "photos", *names]]
     for part, found in rows.items():
-        shares = [found["systems"][name] for name in names]
-        lines.append([part, f"{found['photos']:,}", *map(_share, shares)])
-    return report.aligned(lines)
-
-
-def _share(found: dict[str, Any]) -> str:
-    low, high = found["interval"]
-    return report.share(found["share"], low, high)
+        shares = [report_text.share(found["systems"][n], _MAIN) for n in names]
+        lines.append([part, f"{found['photos']:,}", *shares])
+    return report_text.aligned(lines)

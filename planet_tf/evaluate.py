@@ -1,14 +1,17 @@
-"""Evaluates a trained photo model beside baselines.
+"""Evaluates a trained photo model, or any system's predictions.
 
 python -m planet_tf.evaluate --model_dir=DIR --shards=DIR --out=DIR
+python -m planet_tf.evaluate --predictions=FILE --truth=FILE --out=DIR
 
-Asks the exported model about every photo of a split and writes to --out:
-report.md and report.json (share of photos within 1/25/200/750/2500 km, median
-error), predictions.jsonl, examples.png, examples/*.jpg, learning_curves.png.
+Asks the exported model about every photo of a split, or reads another system's
+answers from JSON Lines or CSV. Writes to --out: report.md, report.json and
+report.html (share of photos within 1/25/200/750/2500 km, GeoScore, countries,
+calibration, all with 95 % intervals), photos.csv, pictures; of a model also
+predictions.jsonl and examples.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from planet_tf import config_flags
 from planet_tf.config import EvaluateConfig
@@ -20,11 +23,35 @@ def main(argv: Sequence[str] | None = None) -> int:
     config, _ = config_flags.parse(EvaluateConfig, argv, usage=__doc__)
 
     # After the options are known to be right: TensorFlow takes seconds.
+    if config.predictions:
+        from planet_tf import answer_columns, file_evaluation, partition
+
+        return _run(
+            file_evaluation.evaluate,
+            config,
+            (
+                answer_columns.PredictionsError,
+                partition.PartitionError,
+                FileNotFoundError,
+            ),
+        )
     from planet_tf import data_dirs, evaluation, model_dir
 
+    return _run(
+        evaluation.evaluate,
+        config,
+        (data_dirs.DataError, model_dir.ModelDirError),
+    )
+
+
+def _run(
+    evaluate: Callable[[EvaluateConfig], None],
+    config: EvaluateConfig,
+    errors: tuple[type[Exception], ...],
+) -> int:
     try:
-        evaluation.evaluate(config)
-    except (data_dirs.DataError, model_dir.ModelDirError) as error:
+        evaluate(config)
+    except errors as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0

@@ -1,11 +1,8 @@
 """A trained photo model on a split of photos, beside baselines."""
 
+import dataclasses
 import io
-import json
-import os
-import sys
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,21 +10,40 @@ import tensorflow as tf
 from PIL import Image
 
 from planet_tf import (
+    asking,
     baselines,
+    bootstrap,
+    calibration,
     data_dirs,
     decoding,
     export,
     maps,
     metrics,
     model_dir,
+    photo_parts,
     pictures,
+    report,
+    report_dir,
+    report_text,
 )
-from planet_tf import report as report_lib
 from planet_tf.config import EvaluateConfig
+from planet_tf.partition import TRAIN_SPLIT, Partition
+from planet_tf.scores import Answers, Whereabouts
 
-OURS = "network"  # what the report calls the model
-_EXAMPLES = 8
-_PROGRESS_SECONDS = 5.0
+_SYSTEMS = (
+    "The prior always answers the most frequent cells. The nearest neighbour"
+    " answers the places of the training photos most alike on 16x16 pixels,"
+    " brightness, contrast and tint taken out. The perfect classifier always"
+    " finds the right cell: no model with these cells can do better. The"
+    " network with fewer cells adds up what it gives the fine ones."
+)
+_PARTITION_OF_ALL = (
+    "The partition does not say that it was made of training photos alone"
+    " (build_partition --train_only). If it was made of all, the means of its"
+    " cells know these photos' places, and short distances flatter whoever"
+    " answers the means."
+)
+_EXAMPLES = 4  # of the best, of typical and of the worst answers
 
 
 def evaluate(config: EvaluateConfig) -> None:
@@ -41,147 +57,173 @@ def evaluate(config: EvaluateConfig) -> None:
     )
     locator = export.Geolocator(config.model_dir)
     tf.io.gfile.makedirs(config.out)
-    truth, points, own_points, examples = _ask(config, locator, shards)
-
-    _say("baselines")
-    train, places = baselines.thumbnails(
-        shards, "train", config.neighbor_photos
-    )
-    test, _ = baselines.thumbnails(shards, config.split, len(truth))
-    answers = {
-        OURS: points,
-        "nearest neighbour": baselines.nearest_points(train, places, test),
-        "prior": baselines.prior_points(shards.partition, len(truth)),
-    }
-
-    def figures(found: np.ndarray) -> dict[str, Any]:
-        return report_lib.system_figures(
-            metrics.errors_km(found, truth),
-            resamples=config.resamples,
-            seed=config.seed,
-        )
-
-    systems = {name: figures(found) for name, found in answers.items()}
-    report = {
+    temperature = asking.fit_temperature(config, locator, shards)
+    asked = asking.ask(config, locator, shards, temperature.best())
+    evaluated = _evaluated(config, shards, asked)
+    facts: dict[str, Any] = {
+        "what": f"{len(asked.ids):,} photos of {config.split!r}",
         "split": config.split,
-        "photos": len(truth),
         "cells": len(shards.partition.tokens),
         "step": locator.config["options"]["steps"],
         "partition_fingerprint": shards.partition.fingerprint,
         "shards_fingerprint": shards.fingerprint,
-        "systems": systems,
-        "ceiling": figures(own_points),
-        "verdicts": report_lib.verdicts(systems, OURS),
     }
-    drawn = _draw(config, locator, examples)
-    text = report_lib.markdown(report, drawn)
-    _write(config, "report.json", json.dumps(report, indent=1) + "\n")
-    _write(config, "report.md", text)
-    print(text.partition("\n![")[0].strip())
+    if temperature.photos:
+        facts["temperature"] = _temperature_facts(temperature, asked, evaluated)
+    found = report_dir.write(
+        config.out,
+        evaluated,
+        asked.ids,
+        facts,
+        pictures=_pictures(config, locator, shards, asked),
+        notes=_notes(shards.partition),
+    )
+    print(report_text.summary(found))
     print(f"\nwritten to {config.out}")
 
 
-def _ask(
+def _notes(partition: Partition) -> list[str]:
+    """What there is to know of the systems."""
+    if TRAIN_SPLIT in partition.made_by:
+        return [_SYSTEMS]
+    return [_SYSTEMS, _PARTITION_OF_ALL]
+
+
+def _evaluated(
+    config: EvaluateConfig, shards: data_dirs.Shards, asked: asking.Asked
+) -> report.Evaluated:
+    """The model's answers beside those of the baselines."""
+    asking.say("baselines")
+    systems = asked.answers | _baselines(config, shards, len(asked.ids))
+    places = photo_parts.places(asked.truth, systems, shards.partition)
+    systems[asking.OURS] = dataclasses.replace(
+        systems[asking.OURS], extra=_extra(asked, places.get("whereabouts"))
+    )
+    return report.Evaluated(
+        asked.truth, systems, _bootstrap(config, asked.group), **places
+    )
+
+
+def _extra(
+    asked: asking.Asked, whereabouts: Mapping[str, Whereabouts] | None
+) -> dict[str, np.ndarray]:
+    """Scores that only a whole distribution gives."""
+    first = asked.answers[asking.OURS].points[:, :1]
+    errors = metrics.errors_km(first, asked.truth)
+    inside = errors <= asked.radii
+    found = {
+        f"within_radius_{100 * share:.0f}": own.astype(float)
+        for share, own in zip(asking.RADIUS_SHARES, inside.T, strict=True)
+    }
+    if whereabouts:
+        for name in ("country", "continent"):
+            true = getattr(whereabouts[report.TRUTH], name)
+            hits = true == getattr(asked.sums, name)
+            found[f"{name}_by_sum"] = np.where(true < 0, np.nan, hits)
+    return found
+
+
+def _bootstrap(
+    config: EvaluateConfig, group: np.ndarray
+) -> bootstrap.Bootstrap:
+    options = {"resamples": config.resamples, "seed": config.seed}
+    if config.resample_by == "photo":
+        return bootstrap.of_photos(len(group), **options)
+    return bootstrap.of_groups(group, **options)
+
+
+def _temperature_facts(
+    fit: calibration.TemperatureFit,
+    asked: asking.Asked,
+    evaluated: report.Evaluated,
+) -> dict[str, Any]:
+    """What the temperature does to the calibration."""
+    rank = evaluated.systems[asking.OURS].cell_rank
+    found = calibration.reliability(
+        asked.tempered, rank < 1, evaluated.bootstrap
+    )
+    return {
+        "temperature": fit.best(),
+        "photos": fit.photos,
+        "split": asking.VALIDATION,
+        "expected_calibration_error": found.error,
+        "interval": found.interval,
+    }
+
+
+def _baselines(
+    config: EvaluateConfig, shards: data_dirs.Shards, photos: int
+) -> dict[str, Answers]:
+    train, places = baselines.thumbnails(
+        shards, "train", config.neighbor_photos
+    )
+    test, _ = baselines.thumbnails(shards, config.split, photos)
+    return {
+        "nearest neighbour": Answers(
+            baselines.nearest_points(train, places, test)
+        ),
+        "prior": Answers(baselines.prior_points(shards.partition, photos)),
+    }
+
+
+def _pictures(
     config: EvaluateConfig,
     locator: export.Geolocator,
     shards: data_dirs.Shards,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[Any]]:
-    """Asks the model about a split, and writes predictions.jsonl.
-
-    Returns:
-      The truth (n, 2), the answers' points (n, k, 2), those of the photos'
-      own cells (n, 1, 2), and examples to draw.
-    """
-    partition = locator.partition
-    count = shards.count(config.split)
-    wanted = set(range(0, count, max(1, count // _EXAMPLES)))
-    columns: list[tuple] = []
-    examples: list[Any] = []
-    lines: list[str] = []
-    begun = told = time.monotonic()
-    for photos in _batches(config, shards):
-        probabilities = locator.probabilities(photos["image"].tolist())
-        cells = locator.answers(probabilities, metrics.TOP)
-        latlng = np.stack([photos["lat"], photos["lng"]], -1)
-        own = photos["label"] - int(partition.other_class)
-        columns.append((latlng, partition.latlng[cells], own))
-        for i, photo_id in enumerate(photos["photo_id"]):
-            shares = probabilities[i, cells[i] + int(partition.other_class)]
-            lines.append(
-                _prediction(photo_id.decode(), partition, cells[i], shares)
-            )
-            if len(lines) - 1 in wanted and len(examples) < _EXAMPLES:
-                examples.append(
-                    (photos["image"][i], probabilities[i], latlng[i])
-                )
-        if time.monotonic() - told > _PROGRESS_SECONDS:
-            told = time.monotonic()
-            speed = len(lines) / (told - begun)
-            _say(f"{len(lines):,}/{count:,} photos, {speed:.0f} photos/s")
-    _write(config, "predictions.jsonl", "".join(lines))
-    truth, points, own = (np.concatenate(c) for c in zip(*columns, strict=True))
-    # Photos of "other" have no cell: the perfect classifier has no answer.
-    own_points = np.where(
-        own[:, None] >= 0, partition.latlng[np.maximum(own, 0)], np.nan
-    )
-    return truth, points, own_points[:, None], examples
-
-
-def _batches(
-    config: EvaluateConfig, shards: data_dirs.Shards
-) -> Iterator[dict[str, np.ndarray]]:
-    """Batches of a split's records, undecoded."""
-    names = ("image", "photo_id", "label", "lat", "lng")
-    return iter(
-        tf.data.TFRecordDataset(
-            [path for path, _ in shards.split(config.split)]
-        )
-        .map(lambda record: decoding.parse(record, names))
-        .batch(config.batch_size)
-        .prefetch(2)
-        .as_numpy_iterator()
-    )
-
-
-def _prediction(
-    photo_id: str, partition: Any, cells: Sequence[int], shares: Sequence[float]
-) -> str:
-    """A line of predictions.jsonl."""
-    answers = []
-    for cell, share in zip(cells, shares, strict=True):
-        lat, lng = partition.points[cell]
-        answers.append(
-            {
-                "token": partition.tokens[cell],
-                "probability": round(float(share), 6),
-                "lat": lat,
-                "lng": lng,
-            }
-        )
-    return json.dumps({"photo_id": photo_id, "cells": answers}) + "\n"
-
-
-def _draw(
-    config: EvaluateConfig, locator: export.Geolocator, examples: list[Any]
-) -> list[str]:
-    """Writes the examples' photos and the report's pictures; their names."""
-    _say("pictures")
-    tf.io.gfile.makedirs(os.path.join(config.out, "examples"))
+    asked: asking.Asked,
+) -> dict[str, bytes]:
+    """The report's own pictures; writes the examples' photos."""
+    asking.say("pictures")
+    chosen = _choose_examples(asked)
+    jpegs = _read_images(config, shards, set(chosen))
+    probabilities = locator.probabilities([jpegs[i] for i in chosen])
     rows = []
-    for number, (jpeg, probabilities, latlng) in enumerate(examples, 1):
+    for number, (i, kind) in enumerate(chosen.items(), 1):
         # Not named by its id, which could be any text.
-        _write(config, f"examples/{number}.jpg", jpeg)
-        image = np.asarray(Image.open(io.BytesIO(jpeg)).convert("RGB"))
-        truth = tuple(latlng.tolist())
-        rows.append(pictures.Example(image, probabilities, truth))
+        report_dir.save(config.out, f"examples/{number}.jpg", jpegs[i])
+        image = np.asarray(Image.open(io.BytesIO(jpegs[i])).convert("RGB"))
+        truth = tuple(asked.truth[i].tolist())
+        rows.append(
+            pictures.Example(image, probabilities[number - 1], truth, kind)
+        )
     curves = model_dir.read_scalars(config.model_dir)
-    drawn = {
+    figures = {
         "examples.png": pictures.examples_figure(locator.partition, rows),
         "learning_curves.png": pictures.learning_curves(_panels(curves)),
     }
-    for name, figure in drawn.items():
-        _write(config, name, maps.encode(figure, "png"))
-    return list(drawn)
+    return {name: maps.encode(figure) for name, figure in figures.items()}
+
+
+def _choose_examples(asked: asking.Asked) -> dict[int, str]:
+    """Photos of the best, the middle and the worst answers, and which."""
+    points = asked.answers[asking.OURS].points[:, :1]
+    order = np.argsort(metrics.errors_km(points, asked.truth)[:, 0])
+    middle = max(0, len(order) // 2 - _EXAMPLES // 2)
+    kinds = {
+        "typical": order[middle : middle + _EXAMPLES],
+        "best": order[:_EXAMPLES],
+        "worst": order[-_EXAMPLES:],
+    }
+    # Few photos are several of these; the first one names them.
+    found: dict[int, str] = {}
+    for kind, photos in kinds.items():
+        for photo in photos.tolist():
+            found.setdefault(photo, kind)
+    return found
+
+
+def _read_images(
+    config: EvaluateConfig, shards: data_dirs.Shards, wanted: set[int]
+) -> dict[int, bytes]:
+    """JPEGs of photos by their position in the split."""
+    found = {}
+    paths = [path for path, _ in shards.split(config.split)]
+    for i, record in enumerate(tf.data.TFRecordDataset(paths)):
+        if i in wanted:
+            found[i] = decoding.parse(record, ("image",))["image"].numpy()
+        if len(found) == len(wanted):
+            break
+    return found
 
 
 def _panels(curves: dict[str, Any]) -> dict[str, Any]:
@@ -197,15 +239,3 @@ def _panels(curves: dict[str, Any]) -> dict[str, Any]:
             f"validation/top1/within_{km}km"
         )
     return {new: curves[old] for new, old in chosen.items() if old in curves}
-
-
-def _write(config: EvaluateConfig, name: str, content: str | bytes) -> None:
-    """Writes a whole file of the report, text or bytes."""
-    path = os.path.join(config.out, name)
-    with tf.io.gfile.GFile(path + ".incomplete", "wb") as file:
-        file.write(content)
-    tf.io.gfile.rename(path + ".incomplete", path, overwrite=True)
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)

@@ -27,11 +27,13 @@ class Example:
       image: (height, width, 3) uint8.
       probabilities: (classes,) by label.
       truth: (lat, lng) where it was taken.
+      kind: what it is an example of.
     """
 
     image: np.ndarray
     probabilities: np.ndarray
     truth: tuple[float, float]
+    kind: str = ""
 
 
 def examples_figure(
@@ -62,6 +64,7 @@ def examples_figure(
         answer = partition, example.probabilities, example.truth
         cells = maps.draw_heat(axes, *answer, detail="c", mark_size=6)
         axes.set_title(maps.answer_text(*answer), fontsize=10)
+        photo.set_title(example.kind, fontsize=10)
     figure.legend(
         *axes.get_legend_handles_labels(), loc="lower left", frameon=False
     )

@@ -2,8 +2,10 @@
 
 python -m planet_tf.predict --model_dir=DIR [--out=DIR] PHOTO...
 
-Prints, for each photo, the likeliest cells with probability, lat and lng, and
-draws the whole distribution on a world map: PHOTO-map.png in --out.
+Prints, for each photo, the likeliest cells with probability, lat and lng, how
+far around the first one half and nine tenths of the probability reach, and the
+likeliest countries. Draws the whole distribution on a world map: PHOTO-map.png
+in --out.
 """
 
 import os
@@ -41,9 +43,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def predict(config: PredictConfig, photos: Sequence[str]) -> int:
     """Answers for each photo that can be read; 1 if one could not be."""
-    from planet_tf import export, images, maps, rejects
+    from planet_tf import export, images, maps, rejects, surroundings
 
     locator = export.Geolocator(config.model_dir)
+    around = surroundings.Surroundings(locator.partition)
     os.makedirs(config.out, exist_ok=True)
     failed = 0
     taken: set[str] = set()
@@ -59,6 +62,7 @@ def predict(config: PredictConfig, photos: Sequence[str]) -> int:
         cells = locator.answers(probabilities, config.top)[0]
         print(path)
         lines = answer_lines(locator.partition, probabilities[0], cells)
+        lines += around.lines(probabilities[0])
         print("\n".join(lines))
         if config.maps:
             figure = maps.prediction_map(

@@ -1,118 +1,194 @@
-"""The evaluation's tables, as data and as text (PlaNet section 4)."""
+"""An evaluation's figures, as data that goes into JSON (PlaNet section 4)."""
 
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from planet_tf import metrics
+from planet_tf import calibration, metrics, scores
+from planet_tf.bootstrap import Bootstrap
 
-_MAIN_KM = 750  # the radius that the verdict is given at: a country
+FORMAT, VERSION = "planet_tf.report", 1
+TRUTH = "truth"  # whose whereabouts these are, among those of the systems
+_RIGHT = (0.8, 0.9, 0.95)  # shares that one may want of the given answers
+_CURVE_POINTS = 200  # of the curve of risk
 
 
-def system_figures(
-    errors: np.ndarray, *, resamples: int, seed: int
-) -> dict[str, Any]:
-    """Figures of one system from its errors (n, k) in km, with intervals.
+@dataclasses.dataclass(frozen=True)
+class Evaluated:
+    """The answers of systems for the same n photos.
 
-    `intervals` has, for each figure of `metrics.summary`, the 95 % bootstrap
-    interval over photos.
+    Attributes:
+      truth: (n, 2).
+      systems: their answers by name; the first one is what is evaluated.
+      bootstrap: of the photos.
+      ceiling: the answers of who always finds the right cell.
+      whereabouts: of the systems' first answers by name, and of TRUTH; empty if
+        there are no polygons of countries.
+      groupings: by what the photos are sorted into parts.
     """
-    figures: dict[str, Any] = metrics.summary(errors)
-    intervals = {}
-    options = {"resamples": resamples, "seed": seed}
-    for k in (1, metrics.TOP):
-        best = metrics.best_of(errors, k)
-        for km in metrics.RADII_KM:
-            intervals[f"top{k}_within_{km}km"] = metrics.bootstrap_interval(
-                best <= km, **options
-            )
-    intervals["median_km"] = metrics.bootstrap_interval(
-        errors[:, 0], np.median, **options
+
+    truth: np.ndarray
+    systems: Mapping[str, scores.Answers]
+    bootstrap: Bootstrap
+    ceiling: scores.Answers | None = None
+    whereabouts: Mapping[str, scores.Whereabouts] = dataclasses.field(
+        default_factory=dict
     )
-    return figures | {"intervals": intervals}
+    groupings: Sequence[scores.Grouping] = ()
+
+    @property
+    def ours(self) -> str:
+        """The name of the evaluated system."""
+        return next(iter(self.systems))
 
 
-def verdicts(systems: dict[str, dict[str, Any]], ours: str) -> list[str]:
-    """How our system compares with each other one, in plain words."""
-    key = f"top1_within_{_MAIN_KM}km"
-    lines = []
-    low, high = systems[ours]["intervals"][key]
-    for name, figures in systems.items():
-        if name == ours:
-            continue
-        other_low, other_high = figures["intervals"][key]
-        if low > other_high:
-            word = "beats"
-        elif high < other_low:
-            word = "is behind"
-        else:
-            word = "is not clearly different from"
-        lines.append(
-            f"Within {_MAIN_KM} km the {ours} {word} the {name}:"
-            f" {_share(systems[ours], key)} against {_share(figures, key)}"
-            " (95 % intervals)."
+def make(evaluated: Evaluated) -> dict[str, Any]:
+    """All figures with 95 % intervals; nan and infinity are None."""
+    # Only the evaluated system is looked at in parts.
+    figures = {
+        name: _figures(
+            evaluated,
+            answers,
+            scores_of(evaluated, name),
+            evaluated.groupings if name == evaluated.ours else (),
         )
-    return lines
+        for name, answers in evaluated.systems.items()
+    }
+    ours = figures[evaluated.ours]
+    report: dict[str, Any] = {
+        "format": FORMAT,
+        "version": VERSION,
+        "photos": len(evaluated.truth),
+        "groups": evaluated.bootstrap.groups,
+        "system": evaluated.ours,
+        "systems": {name: found.overall() for name, found in figures.items()},
+        "without_answer": {
+            name: int(np.isnan(answers.points[:, 0]).any(axis=-1).sum())
+            for name, answers in evaluated.systems.items()
+        },
+        "differences": {
+            name: ours.minus(found)
+            for name, found in figures.items()
+            if found is not ours
+        },
+        "parts": ours.by_part(),
+    }
+    if evaluated.ceiling is not None:
+        best = scores.score(evaluated.ceiling, evaluated.truth)
+        ceiling = _figures(evaluated, evaluated.ceiling, best)
+        report["ceiling"] = ceiling.overall()
+        report["ceiling_reached"] = _reached(ours, ceiling, evaluated.bootstrap)
+    answers = evaluated.systems[evaluated.ours]
+    if answers.probabilities is not None:
+        report["confidence"] = _confidence(evaluated, answers)
+    return json_ready(report)
 
 
-def markdown(report: dict[str, Any], pictures: list[str]) -> str:
-    """The report as Markdown."""
-    systems = report["systems"] | {"perfect classifier": report["ceiling"]}
-    parts = [
-        f"# Evaluation on {report['photos']:,} photos of {report['split']!r}",
-        f"Model: {report['cells']:,} cells, step {report['step']:,}.",
-        *report["verdicts"],
-        "## Share of photos within, first answer (95 % interval)",
-        table(systems, 1),
-        f"## Share of photos within, best of {metrics.TOP} answers",
-        table(systems, metrics.TOP),
-        "The prior always answers the most frequent cells. The nearest"
-        " neighbour answers the places of the training photos most alike on"
-        " 16x16 pixels, brightness, contrast and tint taken out. The perfect"
-        " classifier always finds the right cell: no model with these cells"
-        " can do better.",
-        *(f"![{name}]({name})" for name in pictures),
-    ]
-    return "\n\n".join(parts) + "\n"
+def scores_of(evaluated: Evaluated, name: str) -> dict[str, np.ndarray]:
+    """What each photo scores by a system's answers, (n,) by name."""
+    where = None
+    if name in evaluated.whereabouts:
+        where = evaluated.whereabouts[TRUTH], evaluated.whereabouts[name]
+    return scores.score(evaluated.systems[name], evaluated.truth, where)
 
 
-def table(systems: dict[str, dict[str, Any]], k: int) -> str:
-    """Shares within the radii of systems' best of k answers, in Markdown."""
-    head = [f"{km:,} km" for km in metrics.RADII_KM]
-    if k == 1:
-        head.append("median km")
-    rows = [["", *head]]
-    for name, figures in systems.items():
-        row = [name]
-        for km in metrics.RADII_KM:
-            row.append(_share(figures, f"top{k}_within_{km}km"))
-        if k == 1:
-            row.append(f"{figures['median_km']:,.0f}")
-        rows.append(row)
-    return aligned(rows)
+def _figures(
+    evaluated: Evaluated,
+    answers: scores.Answers,
+    found: dict[str, np.ndarray],
+    groupings: Sequence[scores.Grouping] = (),
+) -> scores.Figures:
+    first = metrics.errors_km(answers.points[:, :1], evaluated.truth)[:, 0]
+    return scores.Figures(found, first, evaluated.bootstrap, groupings)
 
 
-def aligned(rows: list[list[str]]) -> str:
-    """A table in Markdown, the first row its head, with straight columns."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [_row(row, widths) for row in rows]
-    rule = [
-        "-" * width if i == 0 else "-" * (width - 1) + ":"
-        for i, width in enumerate(widths)
-    ]
-    return "\n".join([lines[0], _row(rule, widths), *lines[1:]])
+def _reached(
+    ours: scores.Figures, ceiling: scores.Figures, bootstrap: Bootstrap
+) -> dict[str, dict[str, Any]]:
+    """What share of the ceiling's shares within the radii is reached."""
+    own, best = ours.overall(), ceiling.overall()
+    own_samples, best_samples = ours.samples(), ceiling.samples()
+    found = {}
+    for km in metrics.RADII_KM:
+        name = f"top1_within_{km}km"
+        if not best[name]:
+            continue
+        with np.errstate(divide="ignore", invalid="ignore"):
+            samples = own_samples[name] / best_samples[name]
+        low, high = bootstrap.interval(np.where(best_samples[name], samples, 0))
+        found[name] = {
+            "share": own[name] / best[name],
+            "interval": (float(low), float(high)),
+        }
+    return found
 
 
-def _row(cells: list[str], widths: list[int]) -> str:
-    first = cells[0].ljust(widths[0])
-    rest = [c.rjust(w) for c, w in zip(cells[1:], widths[1:], strict=True)]
-    return f"| {' | '.join([first, *rest])} |"
+def _confidence(
+    evaluated: Evaluated, answers: scores.Answers
+) -> dict[str, Any]:
+    """What the first answer's probability says."""
+    confidence = np.nan_to_num(answers.probabilities[:, 0])
+    errors = metrics.errors_km(answers.points[:, :1], evaluated.truth)[:, 0]
+    found: dict[str, Any] = {"within": {}}
+    for km in metrics.RADII_KM:
+        curve = calibration.risk_coverage(confidence, errors <= km)
+        found["within"][f"{km}km"] = {
+            "risk_area": curve.area,
+            "abstention": _abstentions(curve),
+            "curve": _curve(curve),
+        }
+    if answers.cell_rank is not None:
+        right = answers.cell_rank < 1
+        bins = calibration.reliability(confidence, right, evaluated.bootstrap)
+        found["reliability"] = {
+            "expected_calibration_error": bins.error,
+            "interval": bins.interval,
+            "bins": [
+                {"from": low, "to": high, "photos": n, "confidence": c}
+                | {"accuracy": a}
+                for (low, high), n, c, a in zip(
+                    bins.edges.tolist(),
+                    bins.photos.tolist(),
+                    bins.confidence.tolist(),
+                    bins.accuracy.tolist(),
+                    strict=True,
+                )
+            ],
+        }
+    return found
 
 
-def _share(figures: dict[str, Any], key: str) -> str:
-    return share(figures[key], *figures["intervals"][key])
+def _abstentions(curve: calibration.RiskCoverage) -> list[dict[str, Any]]:
+    """The least confidence to answer at, for shares of right answers."""
+    rows = []
+    for right in _RIGHT:
+        found = curve.abstention(right)
+        threshold, coverage = found or (None, 0.0)
+        rows.append(
+            {"right": right, "threshold": threshold, "coverage": coverage}
+        )
+    return rows
 
 
-def share(value: float, low: float, high: float) -> str:
-    """A share and its interval, in percent."""
-    return f"{100 * value:.1f} % ({100 * low:.1f}-{100 * high:.1f})"
+def _curve(curve: calibration.RiskCoverage) -> dict[str, list[float]]:
+    """The curve, thinned out for a picture."""
+    last = len(curve.coverage) - 1
+    kept = np.unique(np.linspace(0, last, _CURVE_POINTS).astype(int))
+    return {
+        name: getattr(curve, name)[kept].tolist()
+        for name in ("coverage", "risk", "threshold")
+    }
+
+
+def json_ready(found: Any) -> Any:
+    """The same with None for the numbers that JSON does not have."""
+    if isinstance(found, Mapping):
+        return {key: json_ready(value) for key, value in found.items()}
+    if isinstance(found, list | tuple):
+        return [json_ready(value) for value in found]
+    if isinstance(found, float) and not math.isfinite(found):
+        return None
+    return found

@@ -114,6 +114,7 @@ def test_a_step_is_that_of_the_labelled_photos():
     assert accuracies == pytest.approx([hits.mean()])
 
 
+@pytest.mark.slow
 def test_what_is_no_labelled_photo_changes_nothing():
     data = albums()
     other = albums(seed=1)

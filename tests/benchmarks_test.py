@@ -3,6 +3,7 @@ import sys
 import numpy as np
 import pytest
 
+from benchmarks import evaluate as evaluate_benchmark
 from benchmarks import measure
 from benchmarks import partition as partition_benchmark
 
@@ -41,6 +42,27 @@ def test_a_table_has_a_line_a_row():
         "| a | 1,234,567 |",
         "| b | 0.5 |",
     ]
+
+
+@pytest.mark.slow
+def test_files_of_predictions_are_made_and_evaluated(tmp_path, capsys):
+    csv = tmp_path / "places.csv"
+    csv.write_text("LAT,LON\n48.1,11.5\n-33.4,-70.6\n35.6,139.7\n")
+    code = evaluate_benchmark.main(
+        [
+            "evaluate",
+            f"--dir={tmp_path / 'work'}",
+            f"--coordinates={csv}",
+            "--photos=400",
+            "--cells=60",
+        ]
+    )
+    assert code == 0
+    told = capsys.readouterr().out
+    assert "| predictions.jsonl |" in told
+    assert "| predictions.csv |" in told
+    assert told.count("| 400 |") == 2
+    assert not (tmp_path / "work").exists()
 
 
 @pytest.mark.slow

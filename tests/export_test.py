@@ -120,6 +120,7 @@ def test_the_partition_goes_with_the_export_as_an_asset(locator, small_model):
         assert partition_lib.load(file) == locator.partition
 
 
+@pytest.mark.slow
 def test_other_is_never_an_answer(small_model, tmp_path):
     with (small_model / "partition.json").open() as file:
         plain = partition_lib.load(file)

@@ -109,6 +109,7 @@ def test_what_another_worker_copies_is_left_to_it_unless_it_died(cache, paths):
     assert opened(cache, paths) == [copies[0], paths[1], copies[2], paths[3]]
 
 
+@pytest.mark.slow
 def test_training_sees_the_same_with_and_without_copies(
     small_shards, tmp_path, monkeypatch
 ):

@@ -45,6 +45,7 @@ def photos_of(batches):
     return [tuple(p) for batch in batches for p in batch["latlng"].tolist()]
 
 
+@pytest.mark.slow
 def test_batches_are_a_function_of_the_step(small_shards):
     config = make_config(small_shards, steps=45)
     assert windows.steps_per_window(config) == 5

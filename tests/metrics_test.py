@@ -38,19 +38,12 @@ def test_summary_of_more_answers_than_five_takes_the_first_five():
     assert metrics.summary(errors)["top5_within_2500km"] == 0
 
 
-def test_bootstrap_interval_matches_the_binomial_one():
-    values = np.arange(1000) < 300
-    low, high = metrics.bootstrap_interval(values, seed=1)
-    half = 1.96 * np.sqrt(0.3 * 0.7 / 1000)
-    assert low == pytest.approx(0.3 - half, abs=0.005)
-    assert high == pytest.approx(0.3 + half, abs=0.005)
-
-
-def test_bootstrap_interval_of_a_median_holds_the_median():
-    values = np.random.default_rng(0).exponential(100, 500)
-    low, high = metrics.bootstrap_interval(values, np.median, resamples=500)
-    assert low < np.median(values) < high
-    assert high - low < 40
+def test_no_answer_is_infinitely_far():
+    truth = np.array([[0.0, 0.0], [0.0, 0.0]])
+    points = np.array([[[0, 0], [np.nan, np.nan]], [[np.nan] * 2, [0, 0]]])
+    errors = metrics.errors_km(points, truth)
+    assert errors.tolist() == [[0, np.inf], [np.inf, 0]]
+    assert metrics.best_of(errors, 2).tolist() == [0, 0]
 
 
 def test_ranking_breaks_ties_by_position():

@@ -227,6 +227,7 @@ def test_albums_of_records_are_answered_for(
     assert np.mean(np.array(errors) <= 750) > 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("both", [True, False])
 def test_it_is_photos_or_albums(album_models, folder, tmp_path, both, capfd):
     options = [f"--albums={tmp_path}"] if both else []
@@ -253,6 +254,7 @@ def test_what_is_no_album_model_is_refused(
     assert "put back the photo model" in capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_folder_without_photos_is_refused(album_models, tmp_path, capfd):
     (tmp_path / "empty").mkdir()
     assert predict(album_models[0], tmp_path, tmp_path / "empty") == 1

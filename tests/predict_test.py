@@ -32,8 +32,11 @@ def test_answers_are_ranked_cells_with_their_points(
     photo = tmp_path / "holiday.jpg"
     photo.write_bytes(make_jpeg())
     assert run(small_model, tmp_path, photo, options=["--top=3"]) == 0
-    found = rows(capfd.readouterr().out)
+    out = capfd.readouterr().out
+    found = rows(out)
     assert len(found) == 3
+    assert re.search(r"around the first: 50% within [\d,]+ km", out)
+    assert "  countries: " in out
     locator = export.Geolocator(str(small_model))
     shares = locator.probabilities([photo.read_bytes()])[0]
     for (share, lat, lng, token), cell in zip(

@@ -117,7 +117,8 @@ def assert_same(left, right):
         np.testing.assert_array_equal(value, right[name], err_msg=name)
 
 
-@pytest.mark.parametrize("count", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [1, 2])
 def test_a_run_stopped_anywhere_goes_on_to_the_same_weights(
     run, tmp_path, capfd, count
 ):

@@ -1,0 +1,70 @@
+import numpy as np
+import pytest
+
+from planet_tf import bootstrap, report, report_photos, scores
+
+RNG = np.random.default_rng(3)
+
+
+def make_evaluated(photos=40, answers=3):
+    """Answers around random truths, the last photo without any."""
+    truth = np.stack(
+        [RNG.uniform(-80, 80, photos), RNG.uniform(-180, 180, photos)], 1
+    )
+    shift = RNG.normal(0, 10, (photos, answers, 2)) * [0.5, 1]
+    points = truth[:, None] + shift
+    points[..., 1] = (points[..., 1] + 180) % 360 - 180
+    points[-1] = np.nan
+    shares = np.sort(RNG.dirichlet(np.ones(answers), photos))[:, ::-1]
+    extra = {"inside": np.where(RNG.random(photos) < 0.3, np.nan, 1.0)}
+    rank = RNG.integers(0, 4, photos)
+    system = scores.Answers(points, shares, rank, extra)
+    whereabouts = {
+        name: scores.Whereabouts(*RNG.integers(-1, 3, (2, photos)))
+        for name in (report.TRUTH, "ours")
+    }
+    return report.Evaluated(
+        truth,
+        {"ours": system},
+        bootstrap.of_groups(RNG.integers(0, 9, photos), resamples=100),
+        whereabouts=whereabouts,
+    )
+
+
+def test_what_was_written_is_read_again():
+    evaluated = make_evaluated()
+    ids = np.array([f'odd, "name" {i}' for i in range(38)] + ["7", ""])
+    text = report_photos.dump(evaluated, ids)
+    found = report_photos.load(text)
+    assert found.ids.tolist() == ids.tolist()
+    assert found.group.tolist() == evaluated.bootstrap.group.tolist()
+    np.testing.assert_array_equal(found.truth, evaluated.truth)
+    wanted = report.scores_of(evaluated, "ours")
+    assert found.all_scores().keys() == wanted.keys()
+    for name, values in found.all_scores().items():
+        np.testing.assert_array_equal(values, wanted[name], name)
+    assert np.isinf(found.errors[-1]).all()
+
+
+def test_some_photos_are_taken_with_all_that_is_known_of_them():
+    evaluated = make_evaluated()
+    ids = np.array([str(i) for i in range(40)])
+    whole = report_photos.load(report_photos.dump(evaluated, ids))
+    rows = np.array([7, 3, 39])
+    some = whole.take(rows)
+    assert some.ids.tolist() == ["7", "3", "39"]
+    for name, values in some.all_scores().items():
+        np.testing.assert_array_equal(values, whole.all_scores()[name][rows])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("id,group,lat,lng,error_km,best_of_5_km\n", "no photos"),
+        ("id,group,lat,lng,error_km\n1,0,2,3,4\n", "best_of_5_km"),
+        ("id,group,lat,lng,error_km,best_of_5_km\n1,0,x,3,4,5\n", "'x'"),
+    ],
+)
+def test_what_is_no_such_file_is_refused(text, message):
+    with pytest.raises(ValueError, match=message):
+        report_photos.load(text.encode())
