@@ -29,7 +29,7 @@ MAX_PHOTOS, MIN_PHOTOS = 10000, 50  # the paper's t1 and t2
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config(options.SourceConfig):
+class Config(options.SourceConfig, options.SplitConfig):
     """Options of build_partition."""
 
     out: str = option(help="the partition, a JSON file")
@@ -53,6 +53,12 @@ class Config(options.SourceConfig):
     max_level: int = option(
         20, help="never split below this S2 level (20: 8 m)", low=0, high=30
     )
+    train_only: bool = option(
+        False,
+        help="make cells of the photos of the training split alone; give the"
+        " same --split_seed and fractions to write_shards. Cells and their"
+        " points then know nothing of the photos that a model is tested on",
+    )
     other_class: bool = option(
         False, help="make label 0 a class for photos outside all cells"
     )
@@ -65,6 +71,7 @@ class Config(options.SourceConfig):
     )
 
     def __post_init__(self):
+        self.check_split()
         if self.target_cells and self.max_photos:
             raise config_flags.UsageError(
                 "--target_cells finds --max_photos: give only one of them"
@@ -97,7 +104,8 @@ def build(config: Config, beam_options: Any) -> list[str]:
     """Writes the partition and the rejects; returns a summary."""
     from beam_pipelines import files, rejects, sources, transforms
 
-    sources.check_source(config.source(), with_images=False)
+    # Of what photos belong to, only a whole manifest tells.
+    sources.check_source(config.source(), with_images=config.train_only)
     out = files.full_path(config.out)
     result_path = out + ".result" + files.INCOMPLETE
     options.run(pipeline(config, beam_options, out, result_path))
@@ -130,6 +138,8 @@ def make_partition(
         "code_version": planet_tf.__version__,
         "rejects": rejects,
     }
+    if config.train_only:
+        made_by[partition_lib.TRAIN_SPLIT] = config.split_rule()
     if config.target_cells:
         made_by["target_cells"] = config.target_cells
     return partition_lib.from_leaves(
@@ -160,13 +170,20 @@ def pipeline(
     """The Beam pipeline, which leaves its result as a JSON file."""
     import apache_beam as beam
 
-    from beam_pipelines import files, rejects, sources, transforms
+    from beam_pipelines import files, rejects, sources, splits, transforms
 
     p = beam.Pipeline(options=beam_options)
-    source = p | sources.ReadPhotos(config.source(), with_images=False)
+    source = p | sources.ReadPhotos(
+        config.source(), with_images=config.train_only
+    )
     counts = source.rejects | rejects.WriteRejects(rejects_prefix(out))
+    photos = source.photos
+    if config.train_only:
+        photos |= "training split" >> beam.Map(
+            splits.only, splits.TRAIN, config.fractions(), config.split_seed
+        )  # Photos
     _ = (
-        source.photos
+        photos
         | transforms.PartitionLeaves(
             config.max_photos or MAX_PHOTOS,
             config.max_level,
@@ -204,7 +221,10 @@ def summary_lines(
 ) -> Iterator[str]:
     """What was made, for people."""
     kept, bad = sum(partition.photos), sum(counts.values())
-    yield f"{kept + partition.dropped + bad:,} photos read"
+    what = "photos read"
+    if partition_lib.TRAIN_SPLIT in partition.made_by:
+        what = "photos read in the training split, and bad ones in all"
+    yield f"{kept + partition.dropped + bad:,} {what}"
     yield f"  {kept:,} kept in {len(partition.tokens):,} cells"
     yield (
         f"  {partition.dropped:,} dropped, in cells with fewer than"

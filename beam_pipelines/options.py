@@ -79,6 +79,48 @@ class SourceConfig:
         )
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SplitConfig:
+    """Options of all programs that split photos."""
+
+    validation_fraction: float = option(
+        0.05, help="share of the groups of photos", low=0, high=1
+    )
+    test_fraction: float = option(
+        0.05, help="share of the groups of photos", low=0, high=1
+    )
+    albums_fraction: float = option(
+        0.0,
+        help="share of the groups of photos that the photo model is not"
+        " trained on, so that their albums can train the album model; 0.2 for"
+        " one",
+        low=0,
+        high=1,
+    )
+    split_seed: int = option(0, help="another seed is another split")
+
+    def check_split(self) -> None:
+        """UsageError if nothing is left to train on."""
+        held_out = sum(self.fractions().values())
+        if held_out >= 1:
+            raise UsageError(
+                "--validation_fraction, --test_fraction and --albums_fraction"
+                f" add up to {held_out}; they must leave something to train on"
+            )
+
+    def fractions(self) -> dict[str, float]:
+        """Share of the groups of photos in each split but "train"."""
+        return {
+            "validation": self.validation_fraction,
+            "test": self.test_fraction,
+            "albums": self.albums_fraction,
+        }
+
+    def split_rule(self) -> dict[str, Any]:
+        """By what photos are split, for what is made of them."""
+        return {"seed": self.split_seed, "fractions": self.fractions()}
+
+
 class RunError(RuntimeError):
     """A pipeline that failed."""
 

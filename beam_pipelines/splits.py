@@ -20,6 +20,7 @@ from planet_tf.rejects import Reason, Reject
 # Photos of unknown owner and album are split by cells of this level, 35 km
 # wide: views of one place stay together.
 PLACE_LEVEL = 8
+TRAIN = "train"  # the split that gets what the others leave
 # In which splits take their shares of the hashes. It is not the order of a
 # mapping, which a JSON file may have sorted meanwhile.
 _ORDER = ("validation", "test", "albums")
@@ -100,6 +101,13 @@ def split_names(
     return of_groups(group_keys(photos), fractions, seed)
 
 
+def only(
+    photos: Photos, split: str, fractions: Mapping[str, float], seed: int
+) -> Photos:
+    """The photos of one split; see split_names."""
+    return photos.take(split_names(photos, fractions, seed) == split)
+
+
 def of_groups(
     keys: np.ndarray, fractions: Mapping[str, float], seed: int
 ) -> np.ndarray:
@@ -114,7 +122,7 @@ def of_keys(
 ) -> np.ndarray:
     """The split of each group by its key, (n,) str; see split_names."""
     uniform = hashes(f"{seed} {key}" for key in keys) / 2**64
-    names = np.full(len(uniform), "train", object)
+    names = np.full(len(uniform), TRAIN, object)
     start = 0.0
     for name in sorted(fractions, key=_ORDER.index):
         fraction = fractions[name]

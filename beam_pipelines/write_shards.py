@@ -27,27 +27,12 @@ _SHARDS_PER_REJECTS = 64  # each file of rejects is sorted by one worker
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config(options.SourceConfig):
+class Config(options.SourceConfig, options.SplitConfig):
     """Options of write_shards."""
 
     partition: str = option(help="the partition, made by build_partition")
     out: str = option(help="the directory of the record files")
     shards: int = option(16, help="record files of each split", low=1)
-    validation_fraction: float = option(
-        0.05, help="share of the groups of photos", low=0, high=1
-    )
-    test_fraction: float = option(
-        0.05, help="share of the groups of photos", low=0, high=1
-    )
-    albums_fraction: float = option(
-        0.0,
-        help="share of the groups of photos that the photo model is not"
-        " trained on, so that their albums can train the album model; 0.2 for"
-        " one",
-        low=0,
-        high=1,
-    )
-    split_seed: int = option(0, help="another seed is another split")
     duplicates: str = option(
         "drop",
         help="photos with the same bytes, metadata aside: drop all but one of"
@@ -86,29 +71,12 @@ class Config(options.SourceConfig):
     overwrite: bool = option(False, help="replace finished shards in --out")
 
     def __post_init__(self):
-        held_out = sum(self.fractions().values())
-        if held_out >= 1:
-            raise UsageError(
-                "--validation_fraction, --test_fraction and --albums_fraction"
-                f" add up to {held_out}; they must leave something to train on"
-            )
+        self.check_split()
         if 0 < self.image_size < self.min_side:
             raise UsageError(
                 f"--image_size is {self.image_size}, below --min_side, which"
                 f" is {self.min_side}; 0 keeps the photos' size"
             )
-
-    def fractions(self) -> dict[str, float]:
-        """Share of the groups of photos in each split but "train"."""
-        return {
-            "validation": self.validation_fraction,
-            "test": self.test_fraction,
-            "albums": self.albums_fraction,
-        }
-
-    def split_rule(self) -> dict[str, Any]:
-        """By what photos are split, for shards.json."""
-        return {"seed": self.split_seed, "fractions": self.fractions()}
 
     def content(self) -> dict[str, Any]:
         """The options that say what is in the files, for shards.json."""
@@ -150,6 +118,7 @@ def write(config: Config, beam_options: Any) -> list[str]:
             config.source(), out
         ),
     }
+    check_train_split(config, partition)
     workers_copy = files.join(out, records.PARTITION_FILE)
     if not options.is_dry_run(beam_options):
         if shards_dir.is_finished(
@@ -176,6 +145,22 @@ def write(config: Config, beam_options: Any) -> list[str]:
         *summary_lines(result, out),
         *shards_hint(photos_written(result), config.shards),
     ]
+
+
+def check_train_split(
+    config: Config, partition: partition_lib.Partition
+) -> None:
+    """Raises an error if the partition's training split is another one."""
+    from beam_pipelines import shards_dir
+
+    made_of = partition.made_by.get(partition_lib.TRAIN_SPLIT)
+    if made_of not in (None, config.split_rule()):
+        raise shards_dir.ShardsError(
+            f"the partition was made of the training split by {made_of}, and"
+            f" the photos would be split by {config.split_rule()}: photos to"
+            " test on would have made cells; give both programs the same"
+            " --split_seed and fractions"
+        )
 
 
 def check(config: Config, result: Mapping[str, Any]) -> None:

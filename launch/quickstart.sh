@@ -6,7 +6,7 @@
 # is used.
 #
 #   launch/quickstart.sh                 some 13 minutes on 2 cores
-#   launch/quickstart.sh --size small    4 minutes, to see that all works
+#   launch/quickstart.sh --size small    3 minutes, to see that all works
 #   launch/quickstart.sh --out DIR       instead of quickstart (quickstart-small)
 #   launch/quickstart.sh --variants all  all album models, some 6 minutes more;
 #                                        or a list of them: lstm,bidirectional
@@ -34,8 +34,8 @@ while (($#)); do
   shift
 done
 case $size in
-  full) views=34000 trips=3500 cells=(--max_photos=400 --min_photos=60) ;;
-  small) views=3200 trips=150 cells=(--max_photos=250 --min_photos=50) ;;
+  full) views=34000 trips=3500 cells=(--max_photos=220 --min_photos=33) ;;
+  small) views=3200 trips=150 cells=(--max_photos=140 --min_photos=28) ;;
   *) echo "error: --size is '$size'; it must be full or small" >&2 && usage 2 >&2 ;;
 esac
 if [[ $variants == all ]]; then
@@ -52,6 +52,7 @@ launch/setup_env.sh
 venv=$(realpath "${PLANET_VENV:-.venv}")
 export PATH="$venv/bin:$PATH" TF_CPP_MIN_LOG_LEVEL=${TF_CPP_MIN_LOG_LEVEL:-3}
 # Of the views, and of the trips, which keep to the views' blocks of one split.
+# The partition is made of the training views alone.
 splits=(--validation_fraction=0.05 --test_fraction=0.1 --albums_fraction=0.3)
 SECONDS=0
 
@@ -73,7 +74,7 @@ stage '1/12 satellite views' "$out/views/manifest.csv" \
   --count="$views" --trips="$trips" "${splits[@]}"
 stage '2/12 partition' "$out/partition.json" \
   python -m beam_pipelines.build_partition --out="$out/partition.json" \
-  --photos="$out/views/manifest.csv" "${cells[@]}"
+  --photos="$out/views/manifest.csv" --train_only "${splits[@]}" "${cells[@]}"
 stage '3/12 map of the partition' "$out/partition.png" \
   python -m planet_tf.draw "$out/partition.json" --out="$out/partition.png"
 stage '4/12 report on the partition' "$out/partition_report/map.html" \
@@ -111,13 +112,14 @@ stage '12/12 prediction of three trips' "$out/tracks/answers.csv" \
   --limit=3 --model_dir="$out/album_models/${variants[-1]}" --out="$out/tracks"
 
 printf '\n== done after %d s\n\n' "$SECONDS" >&2
-sed '/^!\[/d' "$out/report/report.md" "$out/album_report/report.md"
+sed '/^## Other figures/,$d' "$out/report/report.md"
+cat "$out/album_report/report.md"
 cat <<TEXT
 Files:
   $out/partition.png         the partition: cells by photos per km2
   $out/partition_report/map.html  the same to look into, in a browser
   $out/report/examples.png   test views, maps of the answers, the truth
-  $out/report/report.md      the tables above, learning curves
+  $out/report/report.html    the tables above and more, all pictures
   $out/maps/                 predictions on the world map
   $out/model/export/         the SavedModel: JPEG bytes in, cells out
   $out/album_report/         the tables of the albums above

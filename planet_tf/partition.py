@@ -18,6 +18,8 @@ from planet_tf import geometry, quadtree
 
 FORMAT = "planet_tf.partition"
 VERSION = 1
+# In `made_by`: the rule of the split whose photos alone it was made of.
+TRAIN_SPLIT = "train_split"
 
 
 class PartitionError(ValueError):

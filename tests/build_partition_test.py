@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from beam_pipelines import build_partition
+from beam_pipelines import build_partition, splits
 from planet_tf import partition
 
 
@@ -62,6 +62,37 @@ def test_the_bytes_depend_on_the_photos_and_options_only(
     first = (tmp_path / "a/partition.json").read_bytes()
     assert first == (tmp_path / "b.json").read_bytes()
     assert b"tmp" not in first
+
+
+def test_of_the_training_split_alone_the_others_make_no_cells(
+    tmp_path, make_manifest, capsys
+):
+    places = np.array(rows(600))
+    owners = [f"owner-{i % 37}" for i in range(600)]
+    photos = make_manifest(
+        [(f"p{i}", f"p{i}.jpg", *places[i], owners[i]) for i in range(600)],
+        "photo_id,path,lat,lng,owner_id",
+    )
+    fractions = {"validation": 0.2, "test": 0.25, "albums": 0.1}
+    options = [f"--{name}_fraction={f}" for name, f in fractions.items()]
+    out = tmp_path / "partition.json"
+    options += ["--max_photos=50", "--min_photos=5", "--split_seed=3"]
+    assert build(photos, out, *options, "--train_only") == 0
+    with out.open() as file:
+        found = partition.load(file)
+    keys = [f"owner {owner}" for owner in owners]
+    train = splits.of_keys(keys, fractions, 3) == "train"
+    assert 150 < train.sum() < 450
+    wanted = partition.build(*places[train].T, max_photos=50, min_photos=5)
+    assert (found.tokens, found.points) == (wanted.tokens, wanted.points)
+    assert found.photos == wanted.photos
+    rule = {"seed": 3, "fractions": fractions}
+    assert found.made_by["train_split"] == rule
+    told = capsys.readouterr().out
+    assert f"{train.sum()} photos read in the training split" in told
+    assert build(photos, out, *options) == 0
+    with out.open() as file:
+        assert "train_split" not in partition.load(file).made_by
 
 
 def test_bad_rows_are_rejected_counted_and_told(

@@ -134,6 +134,22 @@ def test_an_owner_is_in_one_split_only(world):
     assert len(set.union(*splits.values())) > 1
 
 
+def test_another_training_split_than_the_partitions_is_refused(world, capfd):
+    rule = {
+        "seed": 0,
+        "fractions": {"validation": 0.2, "test": 0.2, "albums": 0.0},
+    }
+    cells = dataclasses.replace(world.cells, made_by={"train_split": rule})
+    with (world.path / "partition.json").open("w") as file:
+        partition.dump(cells, file)
+    for other in ("--split_seed=1", "--test_fraction=0.1"):
+        assert world.write(other) == 1
+        told = capfd.readouterr().err
+        assert "would have made cells" in told
+        assert "'test': 0.2" in told
+    assert world.write() == 0
+
+
 def test_shards_json_describes_the_files(world):
     assert world.write() == 0
     info, files = world.info(), world.record_files()
