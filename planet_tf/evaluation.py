@@ -20,6 +20,7 @@ from planet_tf import (
     maps,
     metrics,
     model_dir,
+    neighbors,
     photo_parts,
     pictures,
     report,
@@ -31,10 +32,12 @@ from planet_tf.partition import TRAIN_SPLIT, Partition
 from planet_tf.scores import Answers, Whereabouts
 
 _SYSTEMS = (
-    "The prior always answers the most frequent cells. The nearest neighbour"
-    " answers the places of the training photos most alike on 16x16 pixels,"
-    " brightness, contrast and tint taken out. The perfect classifier always"
-    " finds the right cell: no model with these cells can do better. The"
+    "The neighbours answer the places of the training photos most alike: on 8x8"
+    " pixels, in a histogram of colours, in histograms of gradients, each with"
+    " brightness, contrast and tint taken out, and in the network's own"
+    " penultimate layer. The prior always answers the places that most training"
+    " photos are within 750 km of. The perfect classifier always finds the"
+    " right cell: no model that answers these cells' points can do better. The"
     " network with fewer cells adds up what it gives the fine ones."
 )
 _PARTITION_OF_ALL = (
@@ -59,7 +62,7 @@ def evaluate(config: EvaluateConfig) -> None:
     tf.io.gfile.makedirs(config.out)
     temperature = asking.fit_temperature(config, locator, shards)
     asked = asking.ask(config, locator, shards, temperature.best())
-    evaluated = _evaluated(config, shards, asked)
+    evaluated = _evaluated(config, locator, shards, asked)
     facts: dict[str, Any] = {
         "what": f"{len(asked.ids):,} photos of {config.split!r}",
         "split": config.split,
@@ -90,11 +93,14 @@ def _notes(partition: Partition) -> list[str]:
 
 
 def _evaluated(
-    config: EvaluateConfig, shards: data_dirs.Shards, asked: asking.Asked
+    config: EvaluateConfig,
+    locator: export.Geolocator,
+    shards: data_dirs.Shards,
+    asked: asking.Asked,
 ) -> report.Evaluated:
     """The model's answers beside those of the baselines."""
     asking.say("baselines")
-    systems = asked.answers | _baselines(config, shards, len(asked.ids))
+    systems = asked.answers | _baselines(config, locator, shards)
     places = photo_parts.places(asked.truth, systems, shards.partition)
     systems[asking.OURS] = dataclasses.replace(
         systems[asking.OURS], extra=_extra(asked, places.get("whereabouts"))
@@ -152,18 +158,19 @@ def _temperature_facts(
 
 
 def _baselines(
-    config: EvaluateConfig, shards: data_dirs.Shards, photos: int
+    config: EvaluateConfig, locator: export.Geolocator, shards: data_dirs.Shards
 ) -> dict[str, Answers]:
-    train, places = baselines.thumbnails(
-        shards, "train", config.neighbor_photos
+    vote = neighbors.Vote(
+        config.neighbors, config.neighbor_weights, config.neighbor_km
     )
-    test, _ = baselines.thumbnails(shards, config.split, photos)
-    return {
-        "nearest neighbour": Answers(
-            baselines.nearest_points(train, places, test)
-        ),
-        "prior": Answers(baselines.prior_points(shards.partition, photos)),
-    }
+    found = baselines.answers(
+        shards,
+        config.split,
+        most=config.neighbor_photos,
+        vote=vote,
+        embed=locator.module.embed,
+    )
+    return {name: Answers(points) for name, points in found.items()}
 
 
 def _pictures(
