@@ -8,6 +8,7 @@ that `--help` is fast.
 import argparse
 import dataclasses
 import difflib
+import json
 import logging
 import re
 import sys
@@ -66,6 +67,17 @@ class SourceConfig:
     max_reject_fraction: float = option(
         0.05, help="fail if more of the photos are bad", low=0, high=1
     )
+
+    def content_without(self, *names: str) -> dict[str, Any]:
+        """The options that say what is in files, as they are read again.
+
+        Args:
+          *names: of options that change nothing in them.
+        """
+        values = dataclasses.asdict(self)
+        for name in ("out", "max_reject_fraction", *names):
+            del values[name]
+        return json.loads(json.dumps(values))
 
     def source(self) -> Any:
         """Where the photos come from: a photos.Source."""

@@ -83,16 +83,7 @@ class Config(options.SourceConfig):
 
     def content(self) -> dict[str, Any]:
         """The options that say what is in the files, for albums.json."""
-        own = (
-            "out",
-            "model_dir",
-            "threads",
-            "max_reject_fraction",
-            "overwrite",
-        )
-        values = dataclasses.asdict(self)
-        values = {name: v for name, v in values.items() if name not in own}
-        return json.loads(json.dumps(values))  # as it is read again
+        return self.content_without("model_dir", "threads", "overwrite")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

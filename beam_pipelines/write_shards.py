@@ -80,16 +80,7 @@ class Config(options.SourceConfig, options.SplitConfig):
 
     def content(self) -> dict[str, Any]:
         """The options that say what is in the files, for shards.json."""
-        own = (
-            "out",
-            "partition",
-            "threads",
-            "max_reject_fraction",
-            "overwrite",
-        )
-        values = dataclasses.asdict(self)
-        values = {name: v for name, v in values.items() if name not in own}
-        return json.loads(json.dumps(values))  # as it is read again
+        return self.content_without("partition", "threads", "overwrite")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

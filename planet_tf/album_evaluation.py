@@ -24,6 +24,7 @@ from planet_tf import (
     metrics,
     model_dir,
     records,
+    report_dir,
 )
 from planet_tf.config import EvaluateAlbumsConfig
 
@@ -65,9 +66,9 @@ def evaluate(config: EvaluateAlbumsConfig) -> None:
     report["albums_fingerprint"] = albums.fingerprint
     report["partition_fingerprint"] = albums.partition.fingerprint
     text = album_report.markdown(report)
-    tf.io.gfile.makedirs(config.out)
-    _write(config, "report.json", json.dumps(report, indent=1) + "\n")
-    _write(config, "report.md", text)
+    content = json.dumps(report, indent=1) + "\n"
+    report_dir.save(config.out, "report.json", content)
+    report_dir.save(config.out, "report.md", text)
     print(text.strip())
     print(f"\nwritten to {config.out}")
 
@@ -181,10 +182,3 @@ def _batches(
     return iter(
         examples.padded_batch(config.batch_size).prefetch(2).as_numpy_iterator()
     )
-
-
-def _write(config: EvaluateAlbumsConfig, name: str, content: str) -> None:
-    path = os.path.join(config.out, name)
-    with tf.io.gfile.GFile(path + ".incomplete", "w") as file:
-        file.write(content)
-    tf.io.gfile.rename(path + ".incomplete", path, overwrite=True)

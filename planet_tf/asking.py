@@ -47,7 +47,7 @@ class Asked:
     Attributes:
       ids: (n,) str.
       truth: (n, 2).
-      group: (n,) str, the owner, else the album, else the photo.
+      group: (n,) str, the owner, else the album, else "".
       answers: by the name of the way to decide.
       tempered: (n,) probability of the likeliest cell at the fitted
         temperature.
@@ -119,7 +119,7 @@ class Questions:
         asked = Asked(
             ids=ids,
             truth=truth,
-            group=_groups(photos, ids),
+            group=_groups(photos),
             answers={n: _ranked(*own, truth) for n, own in decided.items()},
             tempered=warm[:, int(partition.other_class) :].max(axis=1),
             radii=radius.radius_holding(
@@ -185,7 +185,9 @@ def deciders(
 ) -> dict[str, Decider]:
     """The ways from probabilities to answers that are evaluated, OURS first."""
     found: dict[str, Decider] = {
-        OURS: functools.partial(_likeliest, partition, partition.latlng)
+        OURS: functools.partial(
+            _likeliest, partition, np.array(partition.tokens)
+        )
     }
     for text in config.rules:
         rule = answers_lib.parse_rule(text)
@@ -198,7 +200,9 @@ def deciders(
         count = len(coarse.starts)
         if 1 < count < len(partition.tokens):
             name = f"{OURS}, {count:,} cells"
-            found[name] = functools.partial(_coarsely, coarse)
+            found[name] = functools.partial(
+                _coarsely, coarse, np.array(coarse.partition.tokens)
+            )
     return found
 
 
@@ -210,21 +214,21 @@ def _by_rule(
 
 
 def _likeliest(
-    partition: Partition, points: np.ndarray, probabilities: np.ndarray
+    partition: Partition, tokens: np.ndarray, probabilities: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The likeliest cells, as points (cells, 2) of theirs."""
+    """The likeliest cells; `tokens` (cells,) are the partition's."""
     of_cells = probabilities[:, int(partition.other_class) :]
     cells = metrics.ranked(of_cells, metrics.TOP)
     shares = np.take_along_axis(of_cells, cells, 1)
-    return points[cells], shares, np.array(partition.tokens)[cells]
+    return partition.latlng[cells], shares, tokens[cells]
 
 
 def _coarsely(
-    coarse: coarsening.Coarse, probabilities: np.ndarray
+    coarse: coarsening.Coarse, tokens: np.ndarray, probabilities: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The likeliest of coarser cells, whose probabilities are sums."""
     of_cells = coarse.probabilities(probabilities)
-    return _likeliest(coarse.partition, coarse.partition.latlng, of_cells)
+    return _likeliest(coarse.partition, tokens, of_cells)
 
 
 def fit_temperature(
@@ -258,22 +262,21 @@ def _batches(
     )
 
 
-def _groups(photos: dict[str, np.ndarray], ids: Sequence[str]) -> np.ndarray:
-    """Names (n,) of what photos belong to: their owner, else album, else none.
+def _groups(photos: dict[str, np.ndarray]) -> np.ndarray:
+    """Names (n,) of what photos belong to: their owner, else album, else "".
 
-    The names of the three kinds are told apart.
+    No owner is taken for an album.
     """
-    rows = zip(photos["owner_id"], photos["album_id"], ids, strict=True)
-    return np.array(
-        [
-            f"owner {owner.decode()}"
-            if owner
-            else f"album {album.decode()}"
-            if album
-            else f"photo {photo}"
-            for owner, album, photo in rows
-        ]
-    )
+    rows = zip(photos["owner_id"], photos["album_id"], strict=True)
+    names = [
+        f"owner {owner.decode()}"
+        if owner
+        else f"album {album.decode()}"
+        if album
+        else ""
+        for owner, album in rows
+    ]
+    return np.array(names)
 
 
 def _prediction(

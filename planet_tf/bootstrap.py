@@ -161,8 +161,15 @@ def of_photos(count: int, **options: int) -> Bootstrap:
 
 
 def of_groups(names: np.ndarray, **options: int) -> Bootstrap:
-    """A Bootstrap of the photos' groups (n,)."""
-    return _merged(np.unique(names, return_inverse=True)[1], **options)
+    """A Bootstrap of the photos' groups (n,).
+
+    A photo whose group's name is "" is alone.
+    """
+    distinct, group = np.unique(names, return_inverse=True)
+    alone = np.flatnonzero(names == "")
+    if len(alone):  # the first name, whose number the first of them keeps
+        group[alone[1:]] = len(distinct) + np.arange(len(alone) - 1)
+    return _merged(group, **options)
 
 
 def _merged(group: np.ndarray, **options: int) -> Bootstrap:

@@ -12,7 +12,6 @@ from PIL import Image
 from planet_tf import (
     asking,
     baselines,
-    bootstrap,
     calibration,
     data_dirs,
     decoding,
@@ -105,9 +104,8 @@ def _evaluated(
     systems[asking.OURS] = dataclasses.replace(
         systems[asking.OURS], extra=_extra(asked, places.get("whereabouts"))
     )
-    return report.Evaluated(
-        asked.truth, systems, _bootstrap(config, asked.group), **places
-    )
+    resampling = report.bootstrap_of(config, asked.group, len(asked.ids))
+    return report.Evaluated(asked.truth, systems, resampling, **places)
 
 
 def _extra(
@@ -127,15 +125,6 @@ def _extra(
             hits = true == getattr(asked.sums, name)
             found[f"{name}_by_sum"] = np.where(true < 0, np.nan, hits)
     return found
-
-
-def _bootstrap(
-    config: EvaluateConfig, group: np.ndarray
-) -> bootstrap.Bootstrap:
-    options = {"resamples": config.resamples, "seed": config.seed}
-    if config.resample_by == "photo":
-        return bootstrap.of_photos(len(group), **options)
-    return bootstrap.of_groups(group, **options)
 
 
 def _temperature_facts(

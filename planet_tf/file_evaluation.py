@@ -3,10 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from planet_tf import (
-    bootstrap,
     matching,
     photo_parts,
     predictions,
@@ -93,20 +90,8 @@ def _evaluated(
     system = Answers(answers.points, answers.probabilities, rank)
     systems = {config.name: system}
     places = photo_parts.places(truth.latlng, systems, partition)
-    return report.Evaluated(
-        truth.latlng, systems, _bootstrap(config, truth), **places
-    )
-
-
-def _bootstrap(config: EvaluateConfig, truth: Truth) -> bootstrap.Bootstrap:
-    options = {"resamples": config.resamples, "seed": config.seed}
-    if config.resample_by == "photo" or truth.group is None:
-        return bootstrap.of_photos(len(truth), **options)
-    # A photo of no group is one of its own, which none can be called like.
-    alone = truth.group == ""
-    names = truth.group.astype(object)
-    names[alone] = [f"\0{i}" for i in np.flatnonzero(alone)]
-    return bootstrap.of_groups(names.astype(str), **options)
+    resampling = report.bootstrap_of(config, truth.group, len(truth))
+    return report.Evaluated(truth.latlng, systems, resampling, **places)
 
 
 def _counts_text(counts: dict[str, int]) -> str:

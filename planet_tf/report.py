@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from planet_tf import calibration, metrics, scores
+from planet_tf import bootstrap, calibration, metrics, scores
 from planet_tf.bootstrap import Bootstrap
+from planet_tf.config import EvaluateConfig
 
 FORMAT, VERSION = "planet_tf.report", 1
 TRUTH = "truth"  # whose whereabouts these are, among those of the systems
@@ -43,6 +44,23 @@ class Evaluated:
     def ours(self) -> str:
         """The name of the evaluated system."""
         return next(iter(self.systems))
+
+
+def bootstrap_of(
+    config: EvaluateConfig, group: np.ndarray | None, photos: int
+) -> Bootstrap:
+    """The Bootstrap that the options ask for.
+
+    Args:
+      config: of the evaluation.
+      group: (photos,) names of what photos belong to, "" for nothing; None if
+        that is not known of any.
+      photos: how many.
+    """
+    options = {"resamples": config.resamples, "seed": config.seed}
+    if group is None or config.resample_by == "photo":
+        return bootstrap.of_photos(photos, **options)
+    return bootstrap.of_groups(group, **options)
 
 
 def make(evaluated: Evaluated) -> dict[str, Any]:
@@ -106,7 +124,7 @@ def _figures(
 
 
 def _reached(
-    ours: scores.Figures, ceiling: scores.Figures, bootstrap: Bootstrap
+    ours: scores.Figures, ceiling: scores.Figures, resampling: Bootstrap
 ) -> dict[str, dict[str, Any]]:
     """What share of the ceiling's shares within the radii is reached."""
     own, best = ours.overall(), ceiling.overall()
@@ -118,7 +136,9 @@ def _reached(
             continue
         with np.errstate(divide="ignore", invalid="ignore"):
             samples = own_samples[name] / best_samples[name]
-        low, high = bootstrap.interval(np.where(best_samples[name], samples, 0))
+        low, high = resampling.interval(
+            np.where(best_samples[name], samples, 0)
+        )
         found[name] = {
             "share": own[name] / best[name],
             "interval": (float(low), float(high)),

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from worlds import SPREADS, cells_around, distributions, world
 
-from planet_tf import answers, geometry, metrics, spread
+from planet_tf import answers, geometry, spread
 
 
 def naive(row, made, rule, spreading, k, most_cells, most_candidates):
@@ -88,13 +88,6 @@ def test_centre_and_mean_are_those_of_the_likeliest_cells(other_class):
         assert gains[i] == pytest.approx(row[int(other_class) :][top])
         wanted = geometry.from_vectors(geometry.cell_vectors(made.ids[top]))
         assert (centre[i] == wanted).all()
-
-
-@pytest.mark.parametrize("k", [1, 3, 10, 11])
-def test_the_top_is_as_ranked_also_among_equals(k):
-    rng = np.random.default_rng(0)
-    scores = rng.integers(0, 4, (200, 11)) / 4
-    assert (answers._top(scores, k) == metrics.ranked(scores, k)).all()
 
 
 @pytest.mark.parametrize(

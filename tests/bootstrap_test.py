@@ -86,6 +86,14 @@ def test_intervals_over_groups_cover_what_photos_alone_would_miss():
     assert covered["photos"] < 65
 
 
+def test_photos_without_a_group_are_alone():
+    names = np.array(["b", "", "a", "", "b", "", "a"])
+    group = bootstrap.of_groups(names).group
+    assert sorted(set(group)) == [0, 1, 2, 3, 4]
+    assert group[0] == group[4] and group[2] == group[6]
+    assert len(set(group[[1, 3, 5]])) == 3
+
+
 def test_photos_of_a_group_that_are_right_together_widen_the_interval():
     hits = (np.arange(1000) < 300).astype(float)[:, None]
     everyone = np.zeros(1000, int)

@@ -9,6 +9,7 @@ from PIL import Image
 
 from planet_tf import (
     asking,
+    bootstrap,
     coarsening,
     countries,
     data_dirs,
@@ -206,8 +207,11 @@ def test_photos_of_an_owner_are_one_group_and_others_their_album_or_alone():
         "owner_id": np.array([b"ann", b"ann", b"", b"", b"", b""]),
         "album_id": np.array([b"x", b"y", b"ann", b"ann", b"", b""]),
     }
-    groups = asking._groups(photos, ["1", "2", "3", "4", "ann", "6"])
-    assert [list(groups).index(g) for g in groups] == [0, 0, 2, 2, 4, 5]
+    groups = asking._groups(photos)
+    owner, album = "owner ann", "album ann"
+    assert groups.tolist() == [owner, owner, album, album, "", ""]
+    drawn = bootstrap.of_groups(groups).group
+    assert [list(drawn).index(g) for g in drawn] == [0, 0, 2, 2, 4, 5]
 
 
 def test_shards_of_another_partition_are_refused(small_model, tmp_path, capfd):

@@ -50,3 +50,13 @@ def test_ranking_breaks_ties_by_position():
     scores = np.array([[0.1, 0.4, 0.4, 0.1], [0.25] * 4])
     assert metrics.ranked(scores, 3).tolist() == [[1, 2, 0], [0, 1, 2]]
     assert metrics.ranked(scores, 9).shape == (2, 4)
+
+
+@pytest.mark.parametrize("k", [0, 1, 3, 10, 11, 12])
+@pytest.mark.parametrize("unknown", [0.0, 0.1, 0.95])
+def test_ranking_equals_a_sort_of_all_also_among_equals(k, unknown):
+    rng = np.random.default_rng(0)
+    scores = rng.integers(0, 4, (200, 11)) / 4
+    scores[rng.random(scores.shape) < unknown] = np.nan
+    wanted = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    assert (metrics.ranked(scores, k) == wanted).all()
