@@ -143,7 +143,7 @@ def make_partition(
     if config.target_cells:
         made_by["target_cells"] = config.target_cells
     return partition_lib.from_leaves(
-        quadtree.coarsen(leaves, max_photos, config.max_level),
+        quadtree.coarsen(leaves, max_photos),
         max_photos=max_photos,
         min_photos=min_photos,
         max_level=config.max_level,

@@ -20,7 +20,7 @@ from planet_tf import (
 )
 from planet_tf.album_photos import Album
 from planet_tf.album_prediction import AlbumLocator, Answers
-from planet_tf.config import PredictAlbumConfig
+from planet_tf.asking_config import PredictAlbumConfig
 
 _CSV = "answers.csv"
 _COLUMNS = (

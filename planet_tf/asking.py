@@ -23,7 +23,7 @@ from planet_tf import (
     radius,
     spread,
 )
-from planet_tf.config import EvaluateConfig
+from planet_tf.asking_config import EvaluateConfig
 from planet_tf.partition import Partition
 from planet_tf.scores import Answers, Whereabouts
 
@@ -191,8 +191,7 @@ def deciders(
     }
     for text in config.rules:
         rule = answers_lib.parse_rule(text)
-        name = f"{OURS}, {rule}"
-        found[name] = functools.partial(_by_rule, partition, rule)
+        found[way(rule)] = functools.partial(_by_rule, partition, rule)
     if not all(partition.photos):
         return found  # of a published partition
     for cells in config.coarse_cells:
@@ -204,6 +203,11 @@ def deciders(
                 _coarsely, coarse, np.array(coarse.partition.tokens)
             )
     return found
+
+
+def way(rule: answers_lib.Rule) -> str:
+    """What the answers by a rule are called."""
+    return f"{OURS}, {rule}"
 
 
 def _by_rule(

@@ -32,7 +32,10 @@ class CheckTpuConfig:
         "v5e:2x2", help="chip and grid of the slice; chips v4, v5e, v5p, v6e"
     )
     classes: int = option(
-        26_263, help="classes of the partition (26,263 in the paper)", low=2
+        26_263,
+        help="classes of the partition (26,263 in the paper) and, with"
+        " --coarse_cells, of the coarser ones together",
+        low=2,
     )
     batch_size: int = option(
         512, help="photos a step, all cores of the slice", low=1

@@ -10,10 +10,8 @@ import dataclasses
 
 import numpy as np
 
-from planet_tf import geometry
+from planet_tf import geometry, quadtree, target_cells
 from planet_tf.partition import Partition
-
-_MAX_LEVEL = 30
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,22 +41,13 @@ def to_cells(fine: Partition, cells: int) -> Coarse:
       fine: with its photos known.
       cells: how many are wanted; the fewer ones of two that are as near.
     """
-    totals = np.unique(_totals(fine))
-    low, high = 0, len(totals) - 1
-    while low < high:  # more photos allowed, never more cells
-        middle = (low + high) // 2
-        if len(_starts(fine, totals[middle])[0]) > cells:
-            low = middle + 1
-        else:
-            high = middle
-    tried = [coarsen(fine, int(totals[i])) for i in {max(0, low - 1), low}]
-    return min(
-        tried,
-        key=lambda found: (
-            abs(len(found.starts) - cells),
-            len(found.starts),
-        ),
-    )
+    thresholds, counts = target_cells.cells_by_max_photos(_table(fine), 0, 1)
+    far = np.abs(counts - cells)
+    # More photos allowed are never more cells.
+    best = min(np.searchsorted(-counts, -cells), len(counts) - 1)
+    if best and far[best - 1] < far[best]:
+        best -= 1
+    return coarsen(fine, int(thresholds[best]))
 
 
 def coarsen(fine: Partition, max_photos: int) -> Coarse:
@@ -67,10 +56,10 @@ def coarsen(fine: Partition, max_photos: int) -> Coarse:
     Raises:
       ValueError: if the photos of the cells are not known.
     """
-    starts, ids = _starts(fine, max_photos)
-    photos = np.add.reduceat(np.array(fine.photos), starts)
+    table = _table(fine)
+    ids, photos, starts = quadtree.split(table.ids, table.counts, max_photos)
     vectors = geometry.to_vectors(*fine.latlng.T)
-    weighted = vectors * np.array(fine.photos)[:, None]
+    weighted = vectors * table.counts[:, None]
     means = geometry.from_vectors(np.add.reduceat(weighted, starts, axis=0))
     # A cell that stays is not to move by the last bits of its mean.
     alone = np.diff(starts, append=len(fine.tokens)) == 1
@@ -88,42 +77,14 @@ def coarsen(fine: Partition, max_photos: int) -> Coarse:
     return Coarse(partition, starts, fine.other_class)
 
 
-def _starts(fine: Partition, max_photos: int) -> tuple[np.ndarray, np.ndarray]:
-    """The first fine cell and the id of each coarse cell."""
-    photos = _photos(fine)
-    levels = geometry.levels(fine.ids)
-    ids = fine.ids.copy()
-    free = np.ones(len(ids), bool)  # not in a coarse cell yet
-    for level in range(_MAX_LEVEL):
-        deeper = np.flatnonzero(free & (levels > level))
-        parents = geometry.parents(fine.ids[deeper], level)
-        _, number = np.unique(parents, return_inverse=True)
-        fits = np.bincount(number, photos[deeper])[number] <= max_photos
-        ids[deeper[fits]] = parents[fits]
-        free[deeper[fits]] = False
-    starts = np.flatnonzero(np.append(True, ids[1:] != ids[:-1]))
-    return starts, ids[starts]
-
-
-def _totals(fine: Partition) -> np.ndarray:
-    """Photos of all ancestors of the cells: where coarsening changes."""
-    photos = _photos(fine)
-    levels = geometry.levels(fine.ids)
-    found = [np.array([0])]
-    for level in range(_MAX_LEVEL):
-        deeper = levels > level
-        parents = geometry.parents(fine.ids[deeper], level)
-        _, number = np.unique(parents, return_inverse=True)
-        if len(number):
-            found.append(np.bincount(number, photos[deeper]).astype(int))
-    return np.concatenate(found)
-
-
-def _photos(fine: Partition) -> np.ndarray:
+def _table(fine: Partition) -> quadtree.CellTable:
+    """The cells as leaves of trees; the sums are not needed."""
     photos = np.array(fine.photos)
     if not photos.all():
         raise ValueError(
             "the partition does not say how many photos its cells were made"
             " of, by which they would be put together"
         )
-    return photos
+    return quadtree.CellTable(
+        fine.ids, photos, np.zeros((len(photos), 3), np.int64)
+    )

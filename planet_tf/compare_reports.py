@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from planet_tf import config_flags
-from planet_tf.config import CompareReportsConfig
+from planet_tf.asking_config import CompareReportsConfig
 
 
 class ComparisonError(ValueError):

@@ -196,6 +196,11 @@ def _help(config_class: type) -> str:
 def _default_text(field: dataclasses.Field) -> str:
     if field.default is dataclasses.MISSING:
         return "(required)"
-    if isinstance(field.default, tuple):
-        return ",".join(str(x) for x in field.default)
-    return "" if field.default is None else str(field.default)
+    return "" if field.default is None else text(field.default)
+
+
+def text(value: Any) -> str:
+    """An option's value as on a command line, also one that JSON has kept."""
+    if isinstance(value, (tuple, list)):
+        return ",".join(str(x) for x in value)
+    return str(value)

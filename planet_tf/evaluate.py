@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from planet_tf import config_flags
-from planet_tf.config import EvaluateConfig
+from planet_tf.asking_config import EvaluateConfig
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from planet_tf import config_flags
-from planet_tf.config import EvaluateAlbumsConfig
+from planet_tf.asking_config import EvaluateAlbumsConfig
 
 
 def main(argv: Sequence[str] | None = None) -> int:

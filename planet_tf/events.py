@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 from tensorboard.plugins.hparams import api as hparams
 
-from planet_tf import model_dir
+from planet_tf import config_flags, model_dir
 from planet_tf.config import RunConfig
 
 PROFILED_STEPS = 10
@@ -118,7 +118,7 @@ class Events:
 def shaping_options(config: RunConfig) -> dict[str, int | float | str]:
     """The options that a run's result depends on, by name."""
     return {
-        name: value
+        name: config_flags.text(value) if isinstance(value, tuple) else value
         for name, value in dataclasses.asdict(config).items()
         if name not in model_dir.FREE
     }
@@ -126,7 +126,9 @@ def shaping_options(config: RunConfig) -> dict[str, int | float | str]:
 
 def options_table(facts: Mapping) -> str:
     """What config.json says, as a table in Markdown."""
-    rows = [(f"--{k}", v) for k, v in facts["options"].items()]
+    rows = [
+        (f"--{k}", config_flags.text(v)) for k, v in facts["options"].items()
+    ]
     rows += [(f"version of {k}", v) for k, v in facts["versions"].items()]
     rows += [
         (name.replace("_", " "), value)

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from planet_tf import decoding, metrics, model_dir, models
+from planet_tf import decoding, metrics, model_dir, models, nested_heads
 from planet_tf import partition as partition_lib
 
 _JPEG_MAGIC = b"\xff\xd8\xff"
@@ -80,6 +80,7 @@ class PhotoGeolocator(Servable):
         embedding = model.get_layer(models.EMBEDDING).output
         self.trunk = keras.Model(model.inputs, embedding)
         self.head = model.get_layer(models.HEAD)
+        self.nested = nested_heads.of_model(model)
         self.features = embedding.shape[-1]
         self.image_size = image_size
         grey = tf.fill((image_size, image_size, 3), tf.constant(127, tf.uint8))
@@ -102,7 +103,10 @@ class PhotoGeolocator(Servable):
     def classify(self, embedding: tf.Tensor) -> dict[str, tf.Tensor]:
         """Probabilities of all classes, from the penultimate layer."""
         embedding = tf.ensure_shape(embedding, (None, self.features))
-        logits = tf.cast(self.head(embedding), tf.float32)
+        logits = self.head(embedding)
+        if self.nested:
+            logits = self.nested(logits)
+        logits = tf.cast(logits, tf.float32)
         return {"probabilities": tf.nn.softmax(logits)}
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])

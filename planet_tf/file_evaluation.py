@@ -14,7 +14,7 @@ from planet_tf import (
 )
 from planet_tf import partition as partition_lib
 from planet_tf.answer_columns import Columns
-from planet_tf.config import EvaluateConfig
+from planet_tf.asking_config import EvaluateConfig
 from planet_tf.geometry import EARTH_RADIUS_KM
 from planet_tf.predictions import Predictions
 from planet_tf.scores import Answers

@@ -5,6 +5,7 @@ lies within the other, or they have nothing in common.
 """
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -122,3 +123,30 @@ def map_head(
     if old.other_class and new.other_class:
         new_kernel[:, 0], new_bias[0] = kernel[:, 0], bias[0]
     return new_kernel, new_bias, found.kinds
+
+
+def map_heads(
+    kernel: np.ndarray,
+    bias: np.ndarray,
+    old: Sequence[Partition],
+    new: Sequence[Partition],
+) -> tuple[np.ndarray, np.ndarray, list[dict[str, int]]]:
+    """As map_head, of heads that lie side by side.
+
+    A new head comes from the old one of the same place, so that the coarser
+    ones stay in touch with what they were trained for, else from the first.
+
+    Args:
+      kernel: (features, old classes of all heads).
+      bias: (old classes of all heads,).
+      old: the classes of each old head, the finest first.
+      new: the classes of each new head, alike.
+    """
+    ends = np.cumsum([partition.num_classes for partition in old])[:-1]
+    kernels, biases = np.split(kernel, ends, axis=1), np.split(bias, ends)
+    found = []
+    for place, partition in enumerate(new):
+        of = place if place < len(old) else 0
+        found.append(map_head(kernels[of], biases[of], old[of], partition))
+    new_kernels, new_biases, kinds = zip(*found, strict=True)
+    return np.hstack(new_kernels), np.hstack(new_biases), list(kinds)

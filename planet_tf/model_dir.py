@@ -27,6 +27,7 @@ from typing import Any
 import tensorflow as tf
 
 import planet_tf
+from planet_tf import config_flags
 from planet_tf import partition as partition_lib
 from planet_tf.config import RunConfig
 from planet_tf.data_dirs import RecordFiles
@@ -111,7 +112,7 @@ def facts(config: RunConfig, data: RecordFiles) -> dict[str, str]:
     }
     for name, value in dataclasses.asdict(config).items():
         if name not in _OF_A_MACHINE:
-            found[f"--{name}"] = str(value)
+            found[f"--{name}"] = config_flags.text(value)
     return found
 
 
@@ -240,15 +241,17 @@ def _check_same(
             f" {data.option} only; use another --model_dir"
         )
     before = facts["options"]
-    for name, value in dataclasses.asdict(config).items():
+    now = json.loads(json.dumps(dataclasses.asdict(config)))  # tuples as lists
+    for name, value in now.items():
         old = before.get(name)
         if name in FREE or old == value:
             continue
         if name == "steps" and config.schedule == "constant" and value > old:
             continue  # a step does not depend on how many there will be
         raise ModelDirError(
-            f"{place} was started with --{name}={old}, this run has {value}:"
-            " use the same, or another --model_dir"
+            f"{place} was started with --{name}={config_flags.text(old)}, this"
+            f" run has {config_flags.text(value)}: use the same, or another"
+            " --model_dir"
         )
 
 

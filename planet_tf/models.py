@@ -13,9 +13,11 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from planet_tf import nested_heads, nesting
+
 TRUNK = "trunk"  # name of InceptionV3 within the model
 EMBEDDING = "embedding"  # name of the penultimate layer, which albums use
-HEAD = "logits"  # name of the last layer, a dense one with an output a class
+HEAD = "logits"  # name of the last layer with weights, a dense one
 
 
 def photo_classifier(
@@ -28,6 +30,7 @@ def photo_classifier(
     standardize: bool = False,
     dropout: float = 0.0,
     precision: str = "float32",
+    nested: nesting.Nesting | None = None,
 ) -> keras.Model:
     """The photo model: images to one logit per class.
 
@@ -43,6 +46,8 @@ def photo_classifier(
         trains the model calls it within `dropout_seed`.
       precision: what layers compute in. bfloat16 is for speed, its variables
         and logits are float32; float64 is to tell rounding from mistakes.
+      nested: coarser partitions that it has heads for too. The logits are
+        those of the product of all heads.
 
     Returns:
       A model from float32 images (n, image_size, image_size, 3) in [-1, 1]
@@ -88,8 +93,13 @@ def photo_classifier(
         features = SeededDropout(dropout, name="dropout", dtype=policy)(
             features
         )
-    logits = keras.layers.Dense(num_classes, name=HEAD, dtype=policy)(features)
-    if mixed:
+    outputs = num_classes + sum(nested.num_classes if nested else ())
+    logits = keras.layers.Dense(outputs, name=HEAD, dtype=policy)(features)
+    if nested:
+        logits = nested_heads.NestedHeads(
+            nested.ancestors, dtype="float32" if mixed else policy
+        )(logits)
+    elif mixed:
         logits = keras.layers.Activation("linear", dtype="float32")(logits)
     return keras.Model(inputs, logits, name="photo_classifier")
 

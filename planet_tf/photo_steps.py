@@ -5,7 +5,7 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
-from planet_tf import head_gradient, models, steps
+from planet_tf import head_gradient, models, nested_heads, steps
 from planet_tf.config import TrainConfig
 
 Targets = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
@@ -31,6 +31,7 @@ def replica_step(
     """
     update = steps.Update(model, optimizer, config)
     head = model.get_layer(models.HEAD)
+    nested = nested_heads.of_model(model)
     below = update.trained[: -len(head.trainable_variables)]
     with_head = keras.Model(
         model.inputs, [head.input, head.output, *model.outputs]
@@ -42,7 +43,10 @@ def replica_step(
             models.dropout_seed(update.dropout_seed()),
         ):
             inputs, outputs, logits = with_head(batch["image"], training=True)
-            losses = _losses(logits, batch, targets)
+            if nested:
+                losses = _nested_losses(nested, outputs, batch, targets)
+            else:
+                losses = _losses(logits, batch, targets)
             # Replicas' gradients are summed, so each takes its share.
             loss = tf.reduce_sum(losses) / config.batch_size
         *gradients, of_outputs = tape.gradient(loss, [*below, outputs])
@@ -63,3 +67,30 @@ def _losses(
         return steps.losses(logits, batch["label"])
     soft = tf.cast(targets(batch["label"], batch["latlng"]), logits.dtype)
     return tf.nn.softmax_cross_entropy_with_logits(soft, logits)
+
+
+def _nested_losses(
+    nested: nested_heads.NestedHeads,
+    outputs: tf.Tensor,
+    batch: steps.Batch,
+    targets: Targets | None,
+) -> tf.Tensor:
+    """Cross entropies (b,), the means over the heads' own.
+
+    Each head learns its partition by itself: the loss of the product would
+    leave it open which of the heads tells two cells apart. The mean and not
+    the sum, so that gradients of what the heads share stay as large as with
+    one head: a learning rate, --clip_norm and the loss in the log keep their
+    meaning.
+    """
+    of_heads = nested.split(outputs)
+    if targets is None:
+        losses = map(steps.losses, of_heads, nested.labels(batch["label"]))
+    else:
+        soft = targets(batch["label"], batch["latlng"])
+        losses = map(
+            tf.nn.softmax_cross_entropy_with_logits,
+            nested.shares(tf.cast(soft, of_heads[0].dtype)),
+            of_heads,
+        )
+    return tf.add_n(list(losses)) / len(of_heads)

@@ -14,6 +14,7 @@ from planet_tf import (
     input_pipeline,
     model_dir,
     models,
+    nesting,
     photo_steps,
     planning,
     resources,
@@ -30,6 +31,7 @@ class PhotoTask:
     def __init__(self, config: TrainConfig):
         self.config = config
         self.data = data_dirs.open_shards(config.shards)
+        self.nested = nesting.nest(self.data.partition, config.coarse_cells)
 
     def plan(self, hardware: resources.Hardware) -> planning.Plan:
         """What the run takes on some hardware."""
@@ -37,14 +39,18 @@ class PhotoTask:
 
     def build_model(self) -> keras.Model:
         """A model with random weights."""
-        return build_model(self.config, self.data.partition.num_classes)
+        return build_model(
+            self.config, self.data.partition.num_classes, self.nested
+        )
 
     def start(self, model: keras.Model) -> list[str]:
         """The weights of --init_from."""
         if not self.config.init_from:
             return []
         return [
-            warm_start.load(self.config.init_from, model, self.data.partition)
+            warm_start.load(
+                self.config.init_from, model, self.data.partition, self.nested
+            )
         ]
 
     def batches(
@@ -100,7 +106,11 @@ class PhotoTask:
         )
 
 
-def build_model(config: TrainConfig, num_classes: int) -> keras.Model:
+def build_model(
+    config: TrainConfig,
+    num_classes: int,
+    nested: nesting.Nesting | None = None,
+) -> keras.Model:
     """The photo model that a run's options ask for."""
     return models.photo_classifier(
         num_classes,
@@ -111,4 +121,5 @@ def build_model(config: TrainConfig, num_classes: int) -> keras.Model:
         standardize=config.standardize,
         dropout=config.dropout,
         precision=config.precision,
+        nested=nested,
     )

@@ -13,6 +13,7 @@ from planet_tf import (
     config_flags,
     machine,
     model_size,
+    nesting,
     resources,
     roofline,
     traffic,
@@ -41,6 +42,7 @@ class Plan:
       memory: of a process and one replica, by what it is for.
       data: what is trained on.
       body: what the model below its last layer is called.
+      coarse_classes: of heads beside that of the partition.
       traffic: between replicas at a step.
       problems: why the run cannot be, and what to do about it.
     """
@@ -51,6 +53,7 @@ class Plan:
     body: str
     body_parameters: int
     head_parameters: int
+    coarse_classes: tuple[int, ...]
     checkpoint: int
     traffic: traffic.Traffic
     memory: dict[str, int]
@@ -119,7 +122,9 @@ def photos(
         dropout=config.dropout,
         precision=config.precision,
     )
-    classes = shards.partition.num_classes
+    nested = nesting.nest(shards.partition, config.coarse_cells)
+    coarse = nested.num_classes if nested else ()
+    classes = shards.partition.num_classes + sum(coarse)
     head = (trunk.features + 1) * classes
     size = _number_bytes(config)
     return _plan(
@@ -128,6 +133,7 @@ def photos(
         hardware,
         body=("trunk", trunk.parameters),
         head=head,
+        coarse=coarse,
         fixed=trunk.fixed,
         activations=trunk.activations + 3 * classes * size,
         ahead=config.image_size**2 * 3 * 4,
@@ -184,6 +190,7 @@ def _plan(
     activations: int,
     ahead: int,
     exchange: traffic.Traffic,
+    coarse: tuple[int, ...] = (),
 ) -> Plan:
     """A plan from counts of numbers, and from bytes of a record in memory."""
     parameters = body[1] + head
@@ -198,6 +205,7 @@ def _plan(
         body=body[0],
         body_parameters=body[1],
         head_parameters=head,
+        coarse_classes=coarse,
         checkpoint=parameters * size + trained,
         traffic=exchange,
         memory={
@@ -229,7 +237,7 @@ def text(plan: Plan) -> str:
             f"{plan.parameters:,} ({plan.body} {plan.body_parameters:,},"
             f" head {plan.head_parameters:,})",
         ),
-        ("classes", f"{plan.data.partition.num_classes:,}"),
+        ("classes", _classes_text(plan)),
         (f"training {plan.data.what}", f"{plan.records:,}"),
         (
             "batch",
@@ -253,6 +261,14 @@ def text(plan: Plan) -> str:
     lines = [f"{name:<{width}}  {value}" for name, value in rows]
     lines += [f"hint: {hint}" for hint in plan.hints]
     return "\n".join(lines + [f"problem: {x}" for x in plan.problems])
+
+
+def _classes_text(plan: Plan) -> str:
+    own = f"{plan.data.partition.num_classes:,}"
+    if not plan.coarse_classes:
+        return own
+    coarse = ", ".join(f"{n:,}" for n in plan.coarse_classes)
+    return f"{own}; of coarser heads {coarse}"
 
 
 def _parts(plan: Plan) -> dict[str, int]:

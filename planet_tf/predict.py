@@ -14,7 +14,7 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from planet_tf import config_flags
-from planet_tf.config import PredictConfig
+from planet_tf.asking_config import PredictConfig
 
 if TYPE_CHECKING:
     import numpy as np

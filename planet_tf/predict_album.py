@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 
 from planet_tf import config_flags
-from planet_tf.config import PredictAlbumConfig
+from planet_tf.asking_config import PredictAlbumConfig
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -124,11 +124,11 @@ def grow(
       max_level: but never below this level.
       roots: where the trees start; all photos must be below.
     """
-    cells, photos, first = _split(ids, counts, max_photos, max_level, roots)
+    cells, photos, first = split(ids, counts, max_photos, max_level, roots)
     return CellTable(cells, photos, _vector_sums(ids, counts, first))
 
 
-def coarsen(table: CellTable, max_photos: int, max_level: int) -> CellTable:
+def coarsen(table: CellTable, max_photos: int) -> CellTable:
     """The leaves that `grow` would have given for a higher `max_photos`.
 
     Args:
@@ -136,11 +136,8 @@ def coarsen(table: CellTable, max_photos: int, max_level: int) -> CellTable:
         they were grown with the same `max_photos` from roots below the faces,
         or with a lower one.
       max_photos: as of `grow`.
-      max_level: as of `grow`.
     """
-    cells, photos, first = _split(
-        table.ids, table.counts, max_photos, max_level, FACES
-    )
+    cells, photos, first = split(table.ids, table.counts, max_photos)
     sums = np.zeros((0, 3), np.int64)
     if len(first):
         sums = np.add.reduceat(table.sums, first)
@@ -166,14 +163,18 @@ def hottest(ids: np.ndarray, counts: np.ndarray, number: int) -> CellTable:
     return CellTable(ids[top], counts[top], sums)
 
 
-def _split(
+def split(
     ids: np.ndarray,
     counts: np.ndarray | None,
     max_photos: int,
-    max_level: int,
-    roots: np.ndarray,
+    max_level: int = geometry.MAX_CELL_LEVEL,
+    roots: np.ndarray = FACES,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Leaves, sorted, with their photos and where in `ids` they start."""
+    """Leaves, sorted, with their photos and where in `ids` they start.
+
+    A cell of `ids` is not split, whatever its photos: hot spots at the level
+    cap of the tree that they are leaves of. The rest is as of `grow`.
+    """
     before = None
     if counts is not None:  # photos before each row
         before = np.concatenate([[0], np.cumsum(counts)])
@@ -184,6 +185,7 @@ def _split(
         end = np.searchsorted(ids, last, side="right")
         photos = end - start if before is None else before[end] - before[start]
         done = (photos <= max_photos) | (geometry.levels(cells) >= max_level)
+        done[~done] = ids[start[~done]] == cells[~done]
         leaf = done & (photos > 0)
         found.append((cells[leaf], photos[leaf], start[leaf]))
         cells = geometry.children(cells[~done])

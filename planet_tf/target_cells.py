@@ -51,7 +51,7 @@ def choose_max_photos(
     if not len(leaves):
         raise TargetError("there can be no cells, as there are no photos")
     low = floor(int(leaves.counts.sum()), target_cells)
-    thresholds, cells = cells_by_max_photos(leaves, low, min_photos, max_level)
+    thresholds, cells = cells_by_max_photos(leaves, low, min_photos)
     most = int(cells.max())
     if most < target_cells:
         raise TargetError(
@@ -70,25 +70,22 @@ def choose_max_photos(
 
 
 def cells_by_max_photos(
-    leaves: quadtree.CellTable,
-    low: int,
-    min_photos: int | None,
-    max_level: int,
+    leaves: quadtree.CellTable, low: int, min_photos: int | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """How many cells are kept for every t1 from `low` on.
 
     Args:
-      leaves: of the trees grown with t1 = `low`.
+      leaves: of the trees grown with t1 = `low`; what has more photos is not
+        split either.
       low: the lowest t1.
       min_photos: t2; None for `min_photos_for` t1.
-      max_level: that the trees were grown with.
 
     Returns:
       Values of t1 at which the number changes, ascending from `low`, and the
       numbers from there on, (n,) each.
     """
-    counts, parents, capped = _nodes(leaves, max_level)
-    first = np.where(capped, low, np.maximum(counts, low))
+    counts, parents, whole = _nodes(leaves)
+    first = np.where(whole, low, np.maximum(counts, low))
     end = parents  # the first t1 that does not split it off
     if min_photos is None:
         end = np.minimum(end, MAX_TO_MIN_PHOTOS * (counts + 1))
@@ -104,9 +101,9 @@ def cells_by_max_photos(
 
 
 def _nodes(
-    leaves: quadtree.CellTable, max_level: int
+    leaves: quadtree.CellTable,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """All cells of the trees: photos, the parents' photos, if at the cap."""
+    """All cells of the trees: photos, the parents' photos, if a leaf."""
     found = []
     levels = geometry.levels(leaves.ids)
     above, above_counts = None, None
@@ -120,7 +117,7 @@ def _nodes(
         else:
             row = np.searchsorted(above, geometry.parents(ids, level - 1))
             parents = above_counts[row]
-        found.append((counts, parents, np.full(len(ids), level == max_level)))
+        found.append((counts, parents, np.isin(ids, leaves.ids)))
         above, above_counts = ids, counts
-    counts, parents, capped = map(np.concatenate, zip(*found, strict=True))
-    return counts, parents, capped
+    counts, parents, whole = map(np.concatenate, zip(*found, strict=True))
+    return counts, parents, whole

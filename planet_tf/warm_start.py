@@ -16,6 +16,7 @@ import keras
 import tensorflow as tf
 
 from planet_tf import checkpoints, heads, model_dir, models
+from planet_tf.nesting import Nesting, nest
 from planet_tf.partition import Partition
 
 _OPTIONS = ("image_size", "width", "standardize", "dropout", "precision")
@@ -27,13 +28,19 @@ class WarmStartError(ValueError):
     """Weights that are missing, broken or of another kind of model."""
 
 
-def load(source: str, model: keras.Model, partition: Partition) -> str:
+def load(
+    source: str,
+    model: keras.Model,
+    partition: Partition,
+    nested: Nesting | None = None,
+) -> str:
     """Gives a new photo model its first weights, on all replicas.
 
     Args:
       source: a model directory, or a file of Keras InceptionV3 weights.
       model: a photo model; under a strategy, call this between replicas.
       partition: the model's classes.
+      nested: coarser partitions that it has heads for.
 
     Returns:
       What was done, for the log.
@@ -42,7 +49,7 @@ def load(source: str, model: keras.Model, partition: Partition) -> str:
       WarmStartError: what is in `source` does not fit the model.
     """
     if tf.io.gfile.isdir(source):
-        return _load_model_dir(source, model, partition)
+        return _load_model_dir(source, model, _classes_of(partition, nested))
     if tf.io.gfile.exists(source):
         return _load_keras_file(source, model)
     raise WarmStartError(
@@ -55,32 +62,48 @@ def load(source: str, model: keras.Model, partition: Partition) -> str:
 
 
 def _load_model_dir(
-    source: str, model: keras.Model, partition: Partition
+    source: str, model: keras.Model, new: list[Partition]
 ) -> str:
     try:
         options = model_dir.read_config(source)["options"]
         old = model_dir.read_partition(source)
+        nested = nest(old, options.get("coarse_cells", ()))
     except (ValueError, KeyError, tf.errors.OpError) as error:
         raise WarmStartError(
             f"{source} is no model directory to start from: {error}"
         ) from error
-    donor = _donor(source, options, model, old.num_classes)
+    donor = _donor(source, options, model, old.num_classes, nested)
     path, notes = _restore(source, donor, old)
     _assign(model.get_layer(models.TRUNK), donor.get_layer(models.TRUNK))
     head = model.get_layer(models.HEAD)
-    kernel, bias, kinds = heads.map_head(
-        *donor.get_layer(models.HEAD).get_weights(), old, partition
+    kernel, bias, kinds = heads.map_heads(
+        *donor.get_layer(models.HEAD).get_weights(),
+        _classes_of(old, nested),
+        new,
     )
     head.kernel.assign(kernel)
     head.bias.assign(bias)
-    said = ", ".join(f"{n} {kind}" for kind, n in kinds.items() if n)
+    said = "; of the next: ".join(map(_kinds_text, kinds))
     return "\n".join(
         [*notes, f"weights from {path}; cells of the head: {said}"]
     )
 
 
+def _classes_of(fine: Partition, nested: Nesting | None) -> list[Partition]:
+    """The classes of each head."""
+    return [fine, *(nested.partitions if nested else ())]
+
+
+def _kinds_text(kinds: dict[str, int]) -> str:
+    return ", ".join(f"{n} {kind}" for kind, n in kinds.items() if n)
+
+
 def _donor(
-    source: str, options: dict[str, Any], model: keras.Model, num_classes: int
+    source: str,
+    options: dict[str, Any],
+    model: keras.Model,
+    num_classes: int,
+    nested: Nesting | None,
 ) -> keras.Model:
     """A model of a model directory's options whose trunk fits ours."""
     before, now = options.get("standardize", False), _standardizes(model)
@@ -91,7 +114,9 @@ def _donor(
             " the same"
         )
     donor = models.photo_classifier(
-        num_classes, **{k: options[k] for k in _OPTIONS if k in options}
+        num_classes,
+        nested=nested,
+        **{k: options[k] for k in _OPTIONS if k in options},
     )
     trunks = [m.get_layer(models.TRUNK) for m in (model, donor)]
     mine, theirs = ([w.shape for w in trunk.weights] for trunk in trunks)

@@ -18,11 +18,19 @@ def places(photos=4000):
     return found.clip([-90, -180], [90, 180])
 
 
-@pytest.fixture(scope="module", params=[False, True])
+# At level 4 cells have more photos than 30 and are whole all the same.
+@pytest.fixture(scope="module", params=[(False, 20), (True, 20), (True, 4)])
 def fine(request):
-    return partition.build(
-        *places().T, max_photos=30, min_photos=3, other_class=request.param
+    other_class, max_level = request.param
+    found = partition.build(
+        *places().T,
+        max_photos=30,
+        min_photos=3,
+        max_level=max_level,
+        other_class=other_class,
     )
+    assert (len(found.over_max_photos) > 3) == (max_level == 4)
+    return found
 
 
 def ancestors_by_hand(fine, max_photos):

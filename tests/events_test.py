@@ -91,7 +91,9 @@ def test_pictures_are_shown_under_their_numbers(make_events):
 
 
 def test_options_that_shape_the_result_are_a_row_for_hparams(make_events):
-    written = make_events(learning_rate=0.5, standardize=True, log_every=7)
+    written = make_events(
+        learning_rate=0.5, standardize=True, log_every=7, coarse_cells=(9, 3)
+    )
     written.start(0)
     written.close()
     metadata, _ = read(written)["_hparams_/session_start_info"]
@@ -102,6 +104,7 @@ def test_options_that_shape_the_result_are_a_row_for_hparams(make_events):
     assert row["learning_rate"].number_value == 0.5
     assert row["standardize"].bool_value is True
     assert row["precision"].string_value == "float32"
+    assert row["coarse_cells"].string_value == "9,3"
     assert not {"log_every", "model_dir", "cache_dir"} & set(row)
 
 
@@ -115,6 +118,7 @@ def test_the_configuration_is_a_table(make_events, shards):
     for line in (
         "| --learning_rate | `0.5` |",
         "| --init_from |  |",
+        "| --coarse_cells |  |",
         f"| shards fingerprint | `{shards.fingerprint}` |",
         f"| version of tensorflow | `{tf.__version__}` |",
     ):

@@ -3,6 +3,7 @@ import pathlib
 
 import numpy as np
 import pytest
+import replicas
 import tensorflow as tf
 from conftest import PLACES, SMALL_MODEL
 
@@ -11,6 +12,7 @@ from planet_tf import (
     export,
     model_dir,
     models,
+    nesting,
     photo_task,
 )
 from planet_tf import partition as partition_lib
@@ -67,6 +69,42 @@ def test_the_head_of_embeddings_answers_as_the_whole_model(
     )
     with pytest.raises(tf.errors.InvalidArgumentError):
         classify(embedding[:, 1:])
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_an_export_of_several_heads_answers_as_its_model(
+    small_shards, tmp_path, make_jpeg, dropout
+):
+    path = small_shards / "partition.json"
+    with path.open() as file:
+        partition = partition_lib.load(file)
+    nested = nesting.nest(partition, (3,))
+    config = TrainConfig(
+        shards="", model_dir="", **(SMALL_MODEL | {"dropout": dropout})
+    )
+    model = replicas.tiny_model(config, partition.num_classes, nested)
+    head = model.get_layer(models.HEAD)
+    rng = np.random.default_rng(0)
+    head.bias.assign(rng.normal(size=head.bias.shape))
+    module = export.PhotoGeolocator(model, partition, str(path), 75)
+    export.save(module, str(tmp_path / "export"))
+    served = tf.saved_model.load(str(tmp_path / "export")).signatures
+    assert sorted(served) == [
+        "classify",
+        "distribution",
+        "embeddings",
+        "serving_default",
+    ]
+    jpegs = [make_jpeg(width=140, height=90, seed=i) for i in range(3)]
+    images = [decoding.evaluation_image(tf.constant(x), 75) for x in jpegs]
+    wanted = tf.nn.softmax(model(tf.stack(images), training=False))
+    embedding = served["embeddings"](tf.constant(jpegs))["embedding"]
+    for found in (
+        served["distribution"](tf.constant(jpegs)),
+        served["classify"](embedding),
+    ):
+        assert found["probabilities"].shape == (3, 4)
+        np.testing.assert_allclose(found["probabilities"], wanted, rtol=1e-4)
 
 
 def test_the_export_is_the_last_checkpoint_with_validations_preprocessing(

@@ -171,6 +171,29 @@ def test_a_cell_over_others_never_has_more_than_their_sum():
     assert (found <= np.stack(sums, 1) * (1 + 1e-9)).all()
 
 
+@pytest.mark.parametrize(("before", "after"), [(1, 3), (3, 1), (3, 2), (2, 2)])
+def test_heads_come_from_those_of_their_place_else_from_the_first(
+    before, after
+):
+    olds = [partition(t1) for t1 in (60, 200, 900)[:before]]
+    news = [partition(t1, seed=5) for t1 in (90, 300, 600)[:after]]
+    parts = [head(old, seed=i) for i, old in enumerate(olds)]
+    kernel, bias, kinds = heads.map_heads(
+        np.hstack([kernel for kernel, _ in parts]),
+        np.hstack([bias for _, bias in parts]),
+        olds,
+        news,
+    )
+    donors = [0, 1 if before > 1 else 0, 2 if before > 2 else 0][:after]
+    wanted = [
+        heads.map_head(*parts[of], olds[of], new)
+        for of, new in zip(donors, news, strict=True)
+    ]
+    np.testing.assert_array_equal(kernel, np.hstack([x[0] for x in wanted]))
+    np.testing.assert_array_equal(bias, np.hstack([x[1] for x in wanted]))
+    assert kinds == [x[2] for x in wanted]
+
+
 def test_the_same_partition_keeps_every_bit():
     old = partition(60, other_class=True)
     kernel, bias = (x.astype(np.float32) for x in head(old))

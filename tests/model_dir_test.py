@@ -7,7 +7,7 @@ import pytest
 from conftest import write_small_shards
 
 import planet_tf
-from planet_tf import data_dirs, model_dir
+from planet_tf import config_flags, data_dirs, model_dir
 from planet_tf.config import TrainConfig
 
 
@@ -27,9 +27,8 @@ def claim(directory, shards, **given):
 def test_a_claimed_directory_says_all_of_its_run(tmp_path, shards):
     claim(tmp_path / "a" / "b", shards, seed=3)
     found = model_dir.read_config(str(tmp_path / "a" / "b"))
-    assert found["options"] == dataclasses.asdict(
-        options(tmp_path / "a" / "b", seed=3)
-    )
+    wanted = dataclasses.asdict(options(tmp_path / "a" / "b", seed=3))
+    assert found["options"] == wanted | {"coarse_cells": []}
     assert found["partition_fingerprint"] == shards.partition.fingerprint
     assert found["shards_fingerprint"] == shards.fingerprint
     assert found["versions"]["planet_tf"] == planet_tf.__version__
@@ -89,6 +88,7 @@ SHAPING = {
     "standardize": True,
     "precision": "bfloat16",
     "dropout": 0.5,
+    "coarse_cells": (64, 16),
     "init_from": "elsewhere",
     "batch_size": 64,
     "learning_rate": 1.0,
@@ -111,7 +111,10 @@ def test_options_that_shape_the_result_may_not(tmp_path, shards, name, value):
     before = getattr(options(tmp_path), name)
     with pytest.raises(model_dir.ModelDirError) as caught:
         claim(tmp_path, shards, **{name: value})
-    assert f"with --{name}={before}, this run has {value}" in str(caught.value)
+    old, new = map(config_flags.text, (before, value))
+    assert f"with --{name}={old}, this run has {new}" in str(caught.value)
+    for _ in range(2):
+        claim(tmp_path / "with it", shards, **{name: value})
 
 
 def test_every_option_is_one_or_the_other():

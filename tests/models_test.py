@@ -4,7 +4,9 @@ import pytest
 import replicas
 import tensorflow as tf
 
-from planet_tf import models
+from planet_tf import models, nested_heads, nesting, partition
+
+FULL_PRECISIONS = ("float32", "float64")
 
 
 def small(**options):
@@ -32,6 +34,51 @@ def test_logits_have_a_column_a_class_in_any_precision(precision, computed):
     wanted = "float32" if precision == "bfloat16" else computed
     assert logits.dtype.name == wanted
     assert {w.dtype for w in model.weights} == {wanted}
+
+
+@pytest.mark.parametrize(
+    ("precision", "after"), [("float32", []), ("bfloat16", ["Activation"])]
+)
+def test_a_model_of_one_head_ends_in_it(precision, after):
+    layers = small(precision=precision).layers
+    kinds = [type(layer).__name__ for layer in layers]
+    pooled = "GlobalAveragePooling2D"
+    assert kinds == ["InputLayer", "Functional", pooled, "Dense", *after]
+    names = [layer.name for layer in layers]
+    assert names[:4] == ["images", models.TRUNK, models.EMBEDDING, models.HEAD]
+
+
+def coarser():
+    """Two partitions over one of seven classes."""
+    lat = np.repeat([50, 48, 40, 35, -33, -34, -18], 5)
+    lng = np.repeat([2, 10, -74, -90, -70, -60, 179], 5)
+    fine = partition.build(lat, lng, max_photos=6, min_photos=1)
+    return nesting.nest(fine, (5, 2))
+
+
+@pytest.mark.parametrize(
+    "precision",
+    [
+        "bfloat16",
+        *(pytest.param(p, marks=pytest.mark.slow) for p in FULL_PRECISIONS),
+    ],
+)
+def test_logits_are_of_the_product_of_all_heads(precision):
+    nested = coarser()
+    model = small(precision=precision, nested=nested)
+    head = model.get_layer(models.HEAD)
+    sizes = [7, *nested.num_classes]
+    assert head.units == sum(sizes) > 10
+    both = keras.Model(model.input, [head.output, model.output])
+    outputs, logits = both(images(), training=False)
+    assert logits.dtype == ("float64" if precision == "float64" else "float32")
+    parts = tf.split(tf.cast(outputs, tf.float64), sizes, axis=1)
+    shares = [tf.nn.softmax(part).numpy() for part in parts]
+    wanted = shares[0]
+    for coarse, row in zip(shares[1:], nested.ancestors, strict=True):
+        wanted = wanted * coarse[:, row]
+    wanted /= wanted.sum(1, keepdims=True)
+    np.testing.assert_allclose(tf.nn.softmax(logits), wanted, rtol=1e-5)
 
 
 @pytest.mark.slow
@@ -186,8 +233,10 @@ def test_widths_scale_filters_to_multiples_of_eight(filters, width, wanted):
 
 
 @pytest.mark.slow
-def test_a_saved_model_answers_the_same(tmp_path):
-    model = small(dropout=0.5)
+@pytest.mark.parametrize("nested", [None, coarser()])
+def test_a_saved_model_answers_the_same(tmp_path, nested):
+    model = small(dropout=0.5, nested=nested)
+    assert (nested_heads.of_model(model) is None) == (nested is None)
     model.save(tmp_path / "model.keras")
     again = keras.models.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(model(images()), again(images()))

@@ -158,4 +158,4 @@ def beam_leaves(lat, lng, max_photos):
     parts = [
         transforms.subtrees(some, max_photos, MAX_LEVEL) for some in histograms
     ]
-    return transforms.join(parts, max_photos, MAX_LEVEL)[0]
+    return transforms.join(parts, max_photos)[0]

@@ -109,6 +109,20 @@ def test_the_text_says_it_for_people(paper):
         assert part in text
 
 
+def test_coarser_heads_are_counted_as_the_model_has_them(make_plan):
+    there = resources.Hardware(replicas=2)
+    plain, plan = make_plan(there), make_plan(there, coarse_cells=(3,))
+    features = plain.head_parameters // 4 - 1
+    assert plan.head_parameters == (features + 1) * (4 + 3)
+    more = 3 * (features + 1)
+    assert plan.parameters == plain.parameters + more
+    assert plan.traffic.summed == plain.traffic.summed + 4 * more
+    assert "classes                       4; of coarser heads 3\n" in (
+        planning.text(plan)
+    )
+    assert plain.coarse_classes == ()
+
+
 def test_a_few_machines_send_little_for_the_head(paper):
     config = dataclasses.replace(paper.config, batch_size=256, lanes=8)
     there = dataclasses.replace(paper.hardware, replicas=8)

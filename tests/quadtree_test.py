@@ -61,7 +61,7 @@ def test_no_batches_have_no_cells_and_no_leaves():
         assert cells.shape == (0,) and cells.dtype == np.uint64
         leaves = quadtree.grow(cells, None, 10, 20)
         assert leaves.sums.shape == (0, 3)
-        assert len(quadtree.coarsen(leaves, 20, 20)) == 0
+        assert len(quadtree.coarsen(leaves, 20)) == 0
 
 
 def test_photos_are_added_up_by_cell():
@@ -115,7 +115,7 @@ def test_trees_grown_from_their_branches_make_the_whole(root_level, max_photos):
         )
         for root in np.unique(roots)[::-1]
     ]
-    joined = quadtree.coarsen(quadtree.concatenate(parts), max_photos, 20)
+    joined = quadtree.coarsen(quadtree.concatenate(parts), max_photos)
     assert_equal(joined, quadtree.grow(ids, counts, max_photos, 20))
 
 
@@ -127,7 +127,7 @@ def test_a_coarser_tree_follows_from_finer_leaves(max_level):
     sizes = set()
     for max_photos in (3, 4, 10, 39, 40, 41, 300, 1000):
         expected = quadtree.grow(ids, counts, max_photos, max_level)
-        found = quadtree.coarsen(finer, max_photos, max_level)
+        found = quadtree.coarsen(finer, max_photos)
         assert_equal(found, expected)
         sizes.add(len(found))
     assert len(sizes) >= 6

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 import keras
 import tensorflow as tf
 
-from planet_tf import models
+from planet_tf import models, nested_heads
 from planet_tf.config import TrainConfig
+from planet_tf.nesting import Nesting
 
 _CPU = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(
@@ -49,8 +50,12 @@ def values(
     return [value.numpy() for value in found]
 
 
-def tiny_model(config: TrainConfig, num_classes: int) -> keras.Model:
+def tiny_model(
+    config: TrainConfig, num_classes: int, nested: Nesting | None = None
+) -> keras.Model:
     """The photo model's kinds of layers, one of each."""
+    coarse = nested.num_classes if nested else ()
+    joined = [nested_heads.NestedHeads(nested.ancestors)] if nested else []
     return keras.Sequential(
         [
             keras.Input((config.image_size, config.image_size, 3)),
@@ -59,6 +64,7 @@ def tiny_model(config: TrainConfig, num_classes: int) -> keras.Model:
             keras.layers.Activation("relu"),
             keras.layers.GlobalAveragePooling2D(name=models.EMBEDDING),
             models.SeededDropout(config.dropout),
-            keras.layers.Dense(num_classes, name=models.HEAD),
+            keras.layers.Dense(num_classes + sum(coarse), name=models.HEAD),
+            *joined,
         ]
     )

@@ -39,7 +39,7 @@ def test_what_was_written_is_read_again():
     assert found.ids.tolist() == ids.tolist()
     assert found.group.tolist() == evaluated.bootstrap.group.tolist()
     np.testing.assert_array_equal(found.truth, evaluated.truth)
-    wanted = report.scores_of(evaluated, "ours")
+    wanted = evaluated.scores["ours"]
     assert found.all_scores().keys() == wanted.keys()
     for name, values in found.all_scores().items():
         np.testing.assert_array_equal(values, wanted[name], name)

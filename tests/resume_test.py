@@ -28,7 +28,12 @@ from planet_tf import (
 from planet_tf.config import TrainConfig
 
 EPOCH = 20  # steps: 320 photos in batches of 16
-HARD = {"dropout": 0.4, "clip_norm": 0.5, "soft_labels_km": 500.0}
+HARD = {
+    "dropout": 0.4,
+    "clip_norm": 0.5,
+    "soft_labels_km": 500.0,
+    "coarse_cells": (3,),  # of four
+}
 
 
 class Signals(preemption.StopSignals):

@@ -4,10 +4,11 @@ import pytest
 import replicas
 import tensorflow as tf
 
-from planet_tf import models, photo_steps, steps, traffic
+from planet_tf import models, nested_heads, photo_steps, steps, traffic
 from planet_tf.config import TrainConfig
 
 CLASSES = 5
+ANCESTORS = np.array([[0, 0, 1, 2, 2], [0, 0, 0, 1, 1]])
 BATCH = 8
 
 
@@ -16,7 +17,7 @@ def make_config(**options):
     return TrainConfig(shards="", model_dir="", **(known | options))
 
 
-def small_model(*, dropout=0.0, synchronized=False, norm=True):
+def small_model(*, dropout=0.0, synchronized=False, norm=True, nested=False):
     """Of the photo model's kinds of layers, in float64."""
     with_norm = keras.layers.BatchNormalization(
         momentum=0.5, synchronized=synchronized
@@ -29,7 +30,8 @@ def small_model(*, dropout=0.0, synchronized=False, norm=True):
             keras.layers.Activation("relu"),
             keras.layers.GlobalAveragePooling2D(),
             *([models.SeededDropout(dropout)] if dropout else []),
-            keras.layers.Dense(CLASSES, name=models.HEAD),
+            keras.layers.Dense(CLASSES + 5 * nested, name=models.HEAD),
+            *([nested_heads.NestedHeads(ANCESTORS)] if nested else []),
         ]
     )
 
@@ -207,6 +209,47 @@ def test_a_step_is_that_of_the_global_batch(count, clip_norm, soft):
     hits = logits.numpy().argmax(axis=1) == first["label"]
     assert accuracies == pytest.approx([hits.mean()])
     assert stops == 0
+
+
+@pytest.mark.usefixtures("sent")
+@pytest.mark.parametrize(
+    ("count", "soft"), [(1, False), (1, True), (2, False), (2, True)]
+)
+def test_several_heads_learn_their_own_partitions(count, soft):
+    config = make_config(learning_rate=0.6)
+    targets = soft_targets if soft else None
+    training = Training(config, count, targets=targets, norm=False, nested=True)
+    twin = small_model(norm=False, nested=True)
+    twin.set_weights(training.model.get_weights())
+    losses, accuracies, _ = training.run(1)
+
+    first = {name: x[:BATCH] for name, x in photos().items()}
+    wanted = (
+        soft_targets(first["label"], first["latlng"])
+        if soft
+        else tf.one_hot(first["label"], CLASSES)
+    ).numpy()
+    below = keras.Model(twin.inputs[0], twin.get_layer(models.HEAD).output)
+    with tf.GradientTape() as tape:
+        outputs = below(first["image"])
+        heads = outputs[:, :5], outputs[:, 5:8], outputs[:, 8:]
+        loss = 0.0
+        for logits, row in zip(heads, [range(5), *ANCESTORS], strict=True):
+            member = np.equal.outer(row, np.arange(logits.shape[1]))
+            shares = tf.math.log(tf.nn.softmax(logits))
+            loss -= tf.reduce_sum(wanted @ member * shares) / BATCH / 3
+    gradients = tape.gradient(loss, twin.trainable_variables)
+    for variable, g in zip(twin.trainable_variables, gradients, strict=True):
+        variable.assign(variable - 0.6 * g / tf.sqrt(0.1 + g**2))
+    assert (
+        largest_difference(training.model.get_weights(), twin.get_weights())
+        < 1e-7  # the rate is float32
+    )
+    assert losses == pytest.approx([float(loss)], rel=1e-5)
+    fine, coarse, coarser = (tf.nn.softmax(x).numpy() for x in heads)
+    together = fine * coarse[:, ANCESTORS[0]] * coarser[:, ANCESTORS[1]]
+    hits = together.argmax(axis=1) == first["label"]
+    assert accuracies == pytest.approx([hits.mean()])
 
 
 def test_moving_statistics_are_averaged_over_replicas_at_every_step():

@@ -34,7 +34,7 @@ def test_the_numbers_of_cells_are_those_of_trees_grown_for_each_threshold(
     ids, counts = histogram()
     leaves = quadtree.grow(ids, counts, low, max_level)
     thresholds, cells = target_cells.cells_by_max_photos(
-        leaves, low, min_photos, max_level
+        leaves, low, min_photos
     )
     assert thresholds[0] == low and (np.diff(thresholds) > 0).all()
     assert len(set(cells.tolist())) > 4
@@ -127,7 +127,7 @@ def test_the_coarse_map_of_the_paper_is_met_within_5_percent(min_photos):
     t2 = min_photos or target_cells.min_photos_for(t1)
     built = partition.build(lat, lng, max_photos=t1, min_photos=t2)
     assert len(built.tokens) == pytest.approx(354, rel=0.05)
-    again = quadtree.coarsen(leaves, t1, 20)
+    again = quadtree.coarsen(leaves, t1)
     assert built == partition.from_leaves(
         again, max_photos=t1, min_photos=t2, max_level=20
     )

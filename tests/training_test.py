@@ -18,6 +18,7 @@ from planet_tf import (
     data_dirs,
     decoding,
     distribution,
+    export,
     geometry,
     model_dir,
     photo_task,
@@ -39,9 +40,9 @@ def make_config(shards, directory="unused", **options):
 
 def flags(config):
     return [
-        f"--{name}={value}"
+        f"--{name}={config_flags.text(value)}"
         for name, value in dataclasses.asdict(config).items()
-        if value != ""
+        if value not in ("", ())
     ]
 
 
@@ -79,6 +80,38 @@ def test_training_learns_and_leaves_a_whole_model_directory(small_model):
     facts = model_dir.read_config(str(small_model))
     assert facts["options"]["steps"] == 30
     assert facts["photo_size"] == 80
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("unplanned")
+def test_several_heads_learn_go_on_and_are_exported(
+    small_shards, tmp_path, capfd
+):
+    def run(name, **options):
+        config = make_config(small_shards, tmp_path / name, **options)
+        return train.main(["train", *flags(config)])
+
+    def exported(name):
+        path = tmp_path / name / "export" / "variables" / "variables"
+        reader = tf.train.load_checkpoint(str(path))
+        return reader.get_tensor("weights/.ATTRIBUTES/VARIABLE_VALUE")
+
+    assert run("one", coarse_cells=(3,)) == 0
+    _, losses = curves(tmp_path / "one")["train/loss"]
+    assert min(losses) < 0.7 * losses[0]
+    for steps in (10, 30):
+        assert run("two", coarse_cells=(3,), steps=steps) == 0
+    assert exported("one") == exported("two")
+    model = export.Geolocator(str(tmp_path / "one"))
+    shares = model.probabilities([b"no photo"])
+    assert shares.shape == (1, 4)
+    assert shares.sum() == pytest.approx(1, abs=1e-5)
+    capfd.readouterr()
+    assert run("two", coarse_cells=(2,)) == 1
+    assert "--coarse_cells=3, this run has 2" in capfd.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        run("three", coarse_cells=(4,))
+    assert "is one of 4; needed are" in capfd.readouterr().err
 
 
 def test_validation_scalars_have_all_radii(small_model):

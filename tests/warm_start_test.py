@@ -10,8 +10,11 @@ from conftest import SMALL_MODEL
 
 from planet_tf import (
     checkpoints,
+    data_dirs,
+    heads,
     model_dir,
     models,
+    nesting,
     photo_task,
     training,
     warm_start,
@@ -35,6 +38,31 @@ def other_partition(directory):
     lat, lng = (old.latlng.repeat(500, 0) + rng.normal(0, 2, (2000, 2))).T
     new = partition_lib.build(lat, lng, max_photos=60, min_photos=1)
     return old, new
+
+
+def untrained(directory, shards, cells):
+    """A model directory, and its model, as a run leaves them at step 1."""
+    config = TrainConfig(
+        shards=str(shards),
+        model_dir=str(directory),
+        coarse_cells=cells,
+        **SMALL_MODEL,
+    )
+    task = photo_task.PhotoTask(config)
+    model_dir.claim(config, task.data, write=True)
+    model = task.build_model()
+    head = model.get_layer(models.HEAD)
+    head.bias.assign(np.random.default_rng(1).normal(size=head.bias.shape))
+    path = directory / "checkpoints" / "ckpt-1"
+    tf.train.Checkpoint(model=model).write(str(path))
+    return model
+
+
+def parts(head, sizes):
+    """The kernel and the bias of each of heads that lie side by side."""
+    ends = np.cumsum(sizes)[:-1]
+    weights = (np.split(w, ends, axis=-1) for w in head.get_weights())
+    return list(zip(*weights, strict=True))
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +149,39 @@ def test_cells_of_another_partition_share_the_old_cells_probability(
     )
     shares /= shares.sum(1, keepdims=True)  # less the cells from elsewhere
     np.testing.assert_allclose(shares, before, rtol=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("before", [(), (3,)])
+@pytest.mark.parametrize("after", [(), (3,)])
+def test_models_of_one_and_of_several_heads_start_from_one_another(
+    small_shards, tmp_path, before, after
+):
+    old = untrained(tmp_path / "old", small_shards, before)
+    partition = data_dirs.open_shards(str(small_shards)).partition
+    nested = nesting.nest(partition, after)
+    sizes = [4, *(nested.num_classes if nested else ())]
+    model = models.photo_classifier(4, nested=nested, **SIZES)
+    said = warm_start.load(str(tmp_path / "old"), model, partition, nested)
+    for mine, wanted in zip(
+        model.get_layer(models.TRUNK).weights,
+        old.get_layer(models.TRUNK).weights,
+        strict=True,
+    ):
+        np.testing.assert_array_equal(mine, wanted)
+    theirs = parts(old.get_layer(models.HEAD), [4, *before])
+    mine = parts(model.get_layer(models.HEAD), sizes)
+    for found, wanted in zip(mine, theirs, strict=False):
+        for x, y in zip(found, wanted, strict=True):
+            np.testing.assert_array_equal(x, y)
+    if after and not before:
+        wanted = heads.map_head(*theirs[0], partition, nested.partitions[0])
+        for x, y in zip(mine[1], wanted[:2], strict=True):
+            np.testing.assert_array_equal(x, y)
+    assert said.count("; of the next: ") == len(after)
+    if after:
+        kept = "3 as before" if before else "2 as before, 1 over old ones"
+        assert said.endswith(f"head: 4 as before; of the next: {kept}")
 
 
 @pytest.mark.slow

@@ -1,0 +1,203 @@
+"""Options of the programs that ask models, one frozen dataclass each."""
+
+import dataclasses
+
+from planet_tf import answers, config_flags
+from planet_tf.config_flags import option
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluateConfig:
+    """Options of `planet_tf.evaluate`."""
+
+    out: str = option(help="directory for the report, figures, predictions")
+    # --- a model of ours
+    model_dir: str = option("", help="directory of a trained model")
+    shards: str = option("", help="directory of shards made by write_shards")
+    split: str = option("test", help="split of the shards to evaluate on")
+    batch_size: int = option(64, help="photos at a time", low=1)
+    coarse_cells: tuple[int, ...] = option(
+        (354, 48),  # the former is in the paper's figure
+        help="also evaluate with about so many cells, put together from those"
+        " of the model; numbers that are no fewer are passed by",
+    )
+    rules: tuple[str, ...] = option(
+        ("centre", "mass@25", "middle@300"),
+        help="further ways from probabilities to answers to evaluate: centre,"
+        " mass@R, smooth@R or middle@R for a radius of R km; the network's own"
+        " answers are the means of the cells' photos",
+    )
+    neighbor_photos: int = option(
+        100_000,
+        help="training photos that the nearest-neighbour baselines may use",
+        low=1,
+    )
+    neighbors: int = option(
+        1, help="training photos that vote on a baseline's answer", low=1
+    )
+    neighbor_weights: str = option(
+        "even",
+        help="every vote alike, or more the more alike the photos look",
+        choices=("even", "distance"),
+    )
+    neighbor_km: float = option(
+        100.0,
+        help="reach of a vote; answers nearer than that to a better one come"
+        " after the others",
+        low=0.001,
+    )
+    temperature_photos: int = option(
+        10_000,
+        help="validation photos to fit the temperature of probabilities on; 0:"
+        " do without",
+        low=0,
+    )
+    # --- predictions of any system
+    predictions: str = option(
+        "",
+        help="JSON Lines or CSV of any system's answers, instead of a model",
+    )
+    truth: str = option("", help="CSV of where the photos were taken")
+    name: str = option("system", help="what the report calls the system")
+    partition: str = option(
+        "",
+        help="partition.json, to have the ceiling of its cells and figures by"
+        " their size",
+    )
+    missing: str = option(
+        "error",
+        help="photos of the truth that --predictions lacks: refuse, count as"
+        " wrong, or leave out",
+        choices=("error", "wrong", "skip"),
+    )
+    extra: str = option(
+        "error",
+        help="predictions of photos that the truth lacks: refuse, or leave out",
+        choices=("error", "ignore"),
+    )
+    duplicates: str = option(
+        "error",
+        help="ids that are there more than once: refuse, or which one to take",
+        choices=("error", "first", "last"),
+    )
+    match: str = option(
+        "exact",
+        help="what of the ids has to be the same: all, the file's name without"
+        " directories, or that without its extension",
+        choices=("exact", "name", "stem"),
+    )
+    id_column: str = option("", help="ids in --predictions, if not found")
+    lat_column: str = option("", help="latitudes in --predictions")
+    lng_column: str = option("", help="longitudes in --predictions")
+    probability_column: str = option("", help="probabilities there")
+    token_column: str = option("", help="tokens of S2 cells there")
+    rank_column: str = option("", help="ranks, where answers have a row each")
+    truth_id_column: str = option("", help="ids in --truth, if not found")
+    truth_lat_column: str = option("", help="latitudes in --truth")
+    truth_lng_column: str = option("", help="longitudes in --truth")
+    truth_group_column: str = option(
+        "", help="owners or albums in --truth, for --resample_by=group"
+    )
+    # --- intervals
+    resample_by: str = option(
+        "group",
+        help="what the bootstrap draws: photos, or groups of photos, of one"
+        " owner or else of one album, which are right or wrong together",
+        choices=("group", "photo"),
+    )
+    resamples: int = option(
+        1_000, help="bootstrap resamples for intervals", low=100
+    )
+    seed: int = option(0, help="of the bootstrap")
+
+    def __post_init__(self):
+        for rule in self.rules:
+            try:
+                answers.parse_rule(rule)
+            except ValueError as error:
+                raise config_flags.UsageError(f"--rules: {error}") from error
+        own = bool(self.model_dir), bool(self.shards)
+        others = bool(self.predictions), bool(self.truth)
+        if not (all(own) and not any(others) or all(others) and not any(own)):
+            raise config_flags.UsageError(
+                "needed is --model_dir with --shards, or --predictions with"
+                " --truth"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class CompareReportsConfig:
+    """Options of `planet_tf.compare_reports`."""
+
+    out: str = option(help="directory for the comparison")
+    names: tuple[str, ...] = option(
+        (), help="what to call the systems; their directories' names if not"
+    )
+    common: bool = option(
+        False,
+        help="compare on the photos that all reports have, instead of refusing"
+        " reports of other photos; says how many are left out",
+    )
+    resamples: int = option(
+        1_000, help="bootstrap resamples for intervals", low=100
+    )
+    seed: int = option(0, help="of the bootstrap")
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluateAlbumsConfig:
+    """Options of `planet_tf.evaluate_albums`."""
+
+    albums: str = option(help="directory of albums made by write_albums")
+    model_dirs: tuple[str, ...] = option(
+        help="directories of album models, to be compared"
+    )
+    out: str = option(help="directory for the report")
+    split: str = option("test", help="split of the albums to evaluate on")
+    batch_size: int = option(16, help="albums at a time", low=1)
+    resamples: int = option(
+        2_000, help="bootstrap resamples of albums for intervals", low=100
+    )
+    seed: int = option(0, help="of the bootstrap")
+
+
+@dataclasses.dataclass(frozen=True)
+class PredictConfig:
+    """Options of `planet_tf.predict`."""
+
+    model_dir: str = option(help="directory of a trained model")
+    out: str = option(".", help="directory for the maps")
+    top: int = option(5, help="answers for each photo", low=1, high=100)
+    maps: bool = option(True, help="draw a PNG of the distribution")
+
+
+@dataclasses.dataclass(frozen=True)
+class PredictAlbumConfig:
+    """Options of `planet_tf.predict_album`."""
+
+    model_dir: str = option(help="directory of a trained album model")
+    out: str = option(".", help="directory for answers.csv and the maps")
+    albums: str = option(
+        "", help="directory of albums made by write_albums, instead of photos"
+    )
+    split: str = option("train", help="split of --albums to answer for")
+    limit: int = option(
+        0, help="answer for so many albums of --albums at most; 0: all", low=0
+    )
+    maps: bool = option(
+        True,
+        help="draw each album's track, as a PNG and as a page to look into",
+    )
+    outlier_km: float = option(
+        750.0,
+        help="a photo that alone is sure of a place further than that from the"
+        " album's answer is named as an outlier",
+        low=0,
+    )
+    outlier_probability: float = option(
+        0.8,
+        help="how sure: what a photo alone gives to all that is within"
+        " --outlier_km of its answer",
+        low=0,
+        high=1,
+    )
