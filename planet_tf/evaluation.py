@@ -10,6 +10,7 @@ import tensorflow as tf
 from PIL import Image
 
 from planet_tf import (
+    answers,
     asking,
     baselines,
     calibration,
@@ -26,7 +27,7 @@ from planet_tf import (
     report_dir,
     report_text,
 )
-from planet_tf.config import EvaluateConfig
+from planet_tf.asking_config import EvaluateConfig
 from planet_tf.partition import TRAIN_SPLIT, Partition
 from planet_tf.scores import Answers, Whereabouts
 
@@ -105,7 +106,19 @@ def _evaluated(
         systems[asking.OURS], extra=_extra(asked, places.get("whereabouts"))
     )
     resampling = report.bootstrap_of(config, asked.group, len(asked.ids))
-    return report.Evaluated(asked.truth, systems, resampling, **places)
+    return report.Evaluated(
+        asked.truth, systems, resampling, ways=_ways(config), **places
+    )
+
+
+def _ways(config: EvaluateConfig) -> list[str]:
+    """The rules to compare, the cell's centre first, if it is asked for."""
+    rules = [answers.parse_rule(text) for text in config.rules]
+    centre = answers.parse_rule("centre")
+    if centre not in rules:
+        return []
+    others = (asking.way(rule) for rule in rules if rule != centre)
+    return [asking.way(centre), asking.OURS, *others]
 
 
 def _extra(

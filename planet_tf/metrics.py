@@ -29,25 +29,30 @@ def best_of(errors: np.ndarray, k: int) -> np.ndarray:
     return errors[:, :k].min(axis=1)
 
 
-def share_within(errors: np.ndarray, km: float) -> float:
-    """Share of errors (n,) of at most km; nan of none."""
-    return float(np.mean(errors <= km)) if len(errors) else float("nan")
+def within(errors: np.ndarray) -> dict[str, np.ndarray]:
+    """Whether errors (n, k) of ranked answers are within the radii, (n,) bool.
+
+    `top1_within_<r>km` and, of the best of five, `top5_within_<r>km`.
+    """
+    found = {}
+    for k in (1, TOP):
+        best = best_of(errors, k)
+        for km in RADII_KM:
+            found[f"top{k}_within_{km}km"] = best <= km
+    return found
 
 
 def summary(errors: np.ndarray) -> dict[str, float]:
     """The table's figures of ranked answers' errors (n, k), in km.
 
-    `top1_within_<r>km` and `top5_within_<r>km` for each radius, `median_km`.
+    Shares of what `within` gives, by its names, and `median_km`; nan of none.
     """
-    figures = {}
-    for k in (1, TOP):
-        best = best_of(errors, k)
-        for km in RADII_KM:
-            figures[f"top{k}_within_{km}km"] = share_within(best, km)
-    figures["median_km"] = (
-        float(np.median(errors[:, 0])) if len(errors) else float("nan")
-    )
-    return figures
+    if not len(errors):
+        return dict.fromkeys([*within(errors), "median_km"], float("nan"))
+    figures = {
+        name: float(hits.mean()) for name, hits in within(errors).items()
+    }
+    return figures | {"median_km": float(np.median(errors[:, 0]))}
 
 
 def ranked(scores: np.ndarray, k: int) -> np.ndarray:

@@ -1,6 +1,7 @@
 """An evaluation's figures, as data that goes into JSON (PlaNet section 4)."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from planet_tf import bootstrap, calibration, metrics, scores
+from planet_tf.asking_config import EvaluateConfig
 from planet_tf.bootstrap import Bootstrap
-from planet_tf.config import EvaluateConfig
 
 FORMAT, VERSION = "planet_tf.report", 1
 TRUTH = "truth"  # whose whereabouts these are, among those of the systems
@@ -29,6 +30,9 @@ class Evaluated:
       whereabouts: of the systems' first answers by name, and of TRUTH; empty if
         there are no polygons of countries.
       groupings: by what the photos are sorted into parts.
+      ways: systems that answer from the same probabilities as the evaluated
+        one by some rule, it among them; the others are compared with the
+        first. Empty if there are none.
     """
 
     truth: np.ndarray
@@ -39,11 +43,31 @@ class Evaluated:
         default_factory=dict
     )
     groupings: Sequence[scores.Grouping] = ()
+    ways: Sequence[str] = ()
 
     @property
     def ours(self) -> str:
         """The name of the evaluated system."""
         return next(iter(self.systems))
+
+    @functools.cached_property
+    def errors(self) -> dict[str, np.ndarray]:
+        """Errors (n, k) of each system's answers, in km."""
+        return {
+            name: metrics.errors_km(answers.points, self.truth)
+            for name, answers in self.systems.items()
+        }
+
+    @functools.cached_property
+    def scores(self) -> dict[str, dict[str, np.ndarray]]:
+        """What each photo scores by each system's answers, (n,) by name."""
+        found = {}
+        for name, answers in self.systems.items():
+            where = None
+            if name in self.whereabouts:
+                where = self.whereabouts[TRUTH], self.whereabouts[name]
+            found[name] = scores.score(answers, self.errors[name], where)
+        return found
 
 
 def bootstrap_of(
@@ -67,13 +91,13 @@ def make(evaluated: Evaluated) -> dict[str, Any]:
     """All figures with 95 % intervals; nan and infinity are None."""
     # Only the evaluated system is looked at in parts.
     figures = {
-        name: _figures(
-            evaluated,
-            answers,
-            scores_of(evaluated, name),
+        name: scores.Figures(
+            evaluated.scores[name],
+            errors[:, 0],
+            evaluated.bootstrap,
             evaluated.groupings if name == evaluated.ours else (),
         )
-        for name, answers in evaluated.systems.items()
+        for name, errors in evaluated.errors.items()
     }
     ours = figures[evaluated.ours]
     report: dict[str, Any] = {
@@ -94,9 +118,17 @@ def make(evaluated: Evaluated) -> dict[str, Any]:
         },
         "parts": ours.by_part(),
     }
+    if evaluated.ways:
+        report["ways"] = _best_ways(
+            {name: figures[name] for name in evaluated.ways}
+        )
     if evaluated.ceiling is not None:
-        best = scores.score(evaluated.ceiling, evaluated.truth)
-        ceiling = _figures(evaluated, evaluated.ceiling, best)
+        errors = metrics.errors_km(evaluated.ceiling.points, evaluated.truth)
+        ceiling = scores.Figures(
+            scores.score(evaluated.ceiling, errors),
+            errors[:, 0],
+            evaluated.bootstrap,
+        )
         report["ceiling"] = ceiling.overall()
         report["ceiling_reached"] = _reached(ours, ceiling, evaluated.bootstrap)
     answers = evaluated.systems[evaluated.ours]
@@ -105,22 +137,18 @@ def make(evaluated: Evaluated) -> dict[str, Any]:
     return json_ready(report)
 
 
-def scores_of(evaluated: Evaluated, name: str) -> dict[str, np.ndarray]:
-    """What each photo scores by a system's answers, (n,) by name."""
-    where = None
-    if name in evaluated.whereabouts:
-        where = evaluated.whereabouts[TRUTH], evaluated.whereabouts[name]
-    return scores.score(evaluated.systems[name], evaluated.truth, where)
-
-
-def _figures(
-    evaluated: Evaluated,
-    answers: scores.Answers,
-    found: dict[str, np.ndarray],
-    groupings: Sequence[scores.Grouping] = (),
-) -> scores.Figures:
-    first = metrics.errors_km(answers.points[:, :1], evaluated.truth)[:, 0]
-    return scores.Figures(found, first, evaluated.bootstrap, groupings)
+def _best_ways(figures: Mapping[str, scores.Figures]) -> dict[str, Any]:
+    """Which of some systems is best at each radius, against the first one."""
+    plain, *others = figures
+    overall = {name: figures[name].overall() for name in others}
+    apart = {name: figures[name].minus(figures[plain]) for name in others}
+    found = {}
+    for km in metrics.RADII_KM:
+        within = f"top1_within_{km}km"
+        best = max(others, key=lambda name: overall[name][within])
+        share = {"best": best, "share": overall[best][within]}
+        found[f"{km}km"] = share | apart[best][within]
+    return {"against": plain, "by_radius": found}
 
 
 def _reached(
@@ -151,7 +179,7 @@ def _confidence(
 ) -> dict[str, Any]:
     """What the first answer's probability says."""
     confidence = np.nan_to_num(answers.probabilities[:, 0])
-    errors = metrics.errors_km(answers.points[:, :1], evaluated.truth)[:, 0]
+    errors = evaluated.errors[evaluated.ours][:, 0]
     found: dict[str, Any] = {"within": {}}
     for km in metrics.RADII_KM:
         curve = calibration.risk_coverage(confidence, errors <= km)

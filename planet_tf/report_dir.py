@@ -12,7 +12,6 @@ import numpy as np
 
 from planet_tf import (
     maps,
-    metrics,
     report,
     report_figures,
     report_page,
@@ -59,10 +58,7 @@ def _figures(
     evaluated: report.Evaluated, found: Mapping[str, Any]
 ) -> dict[str, bytes]:
     """The pictures of all reports, as PNG by file name."""
-    errors = {
-        name: metrics.errors_km(answers.points[:, :1], evaluated.truth)[:, 0]
-        for name, answers in evaluated.systems.items()
-    }
+    errors = {name: found[:, 0] for name, found in evaluated.errors.items()}
     ours = evaluated.systems[evaluated.ours].points[:, 0]
     drawn = {
         "error_curves.png": report_figures.error_curves(errors),

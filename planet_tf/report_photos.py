@@ -59,8 +59,8 @@ def dump(evaluated: report.Evaluated, ids: np.ndarray) -> bytes:
     Empty are answers that are not there and scores that do not count.
     """
     answers = evaluated.systems[evaluated.ours]
-    errors = metrics.errors_km(answers.points, evaluated.truth)
-    found = report.scores_of(evaluated, evaluated.ours)
+    errors = evaluated.errors[evaluated.ours]
+    found = evaluated.scores[evaluated.ours]
     columns = dict(zip(_PLACES[:2], evaluated.truth.T, strict=True))
     columns |= dict(zip(_PLACES[2:], answers.points[:, 0].T, strict=True))
     best = metrics.best_of(errors, metrics.TOP)

@@ -39,6 +39,7 @@ def markdown(
         "## Other figures of the first answer (95 % interval)",
         others(_with_ceiling(report)),
         *notes,
+        *_ways(report),
         *_ceiling(report),
         *_confidence(report),
         *_parts(report),
@@ -129,6 +130,26 @@ def others(systems: Mapping[str, Mapping[str, Any]]) -> str:
     for system, figures in systems.items():
         rows.append([system, *(value(figures, name) for name in names)])
     return aligned(rows)
+
+
+def _ways(report: Mapping[str, Any]) -> list[str]:
+    """Which way to answer is best at each radius, and whether it is better."""
+    if "ways" not in report:
+        return []
+    plain, found = report["ways"]["against"], report["ways"]["by_radius"]
+    rows = [["", "best", "share", f"points above {plain}", "verdict"]]
+    for km in metrics.RADII_KM:
+        best = found[f"{km}km"]
+        low, high = best["interval"]
+        better = "better" if low > 0 else "worse" if high < 0 else "no better"
+        share = f"{100 * best['share']:.1f} %"
+        rows.append([f"{km:,} km", best["best"], share, points(best), better])
+    return [
+        "## The best way to answer from the same probabilities",
+        f"Of all but {plain}, on the same photos (95 % interval); chosen on"
+        " these photos, so that a narrow lead means little.",
+        aligned(rows),
+    ]
 
 
 def _ceiling(report: Mapping[str, Any]) -> list[str]:

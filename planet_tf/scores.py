@@ -54,18 +54,18 @@ class Whereabouts:
 
 def score(
     answers: Answers,
-    truth: np.ndarray,
+    errors: np.ndarray,
     whereabouts: tuple[Whereabouts, Whereabouts] | None = None,
 ) -> dict[str, np.ndarray]:
     """Scores (n,) of each photo by name; nan where a photo does not count.
 
     Args:
       answers: of the system.
-      truth: (n, 2).
+      errors: (n, k) of its answers, in km.
       whereabouts: of the truth and of the first answers. Photos at sea do not
         count for countries and continents.
     """
-    found = score_errors(metrics.errors_km(answers.points, truth))
+    found = score_errors(errors)
     if answers.cell_rank is not None:
         found["top1_cell"] = (answers.cell_rank < 1).astype(float)
         top = answers.cell_rank < metrics.TOP
@@ -83,11 +83,10 @@ def score_errors(errors: np.ndarray) -> dict[str, np.ndarray]:
     A photo without an answer, its errors infinite, is wrong in every way; only
     `mean_km` is of those that have one.
     """
-    found = {}
-    for k in (1, metrics.TOP):
-        best = metrics.best_of(errors, k)
-        for km in metrics.RADII_KM:
-            found[f"top{k}_within_{km}km"] = (best <= km).astype(float)
+    found = {
+        name: hits.astype(float)
+        for name, hits in metrics.within(errors).items()
+    }
     first = errors[:, 0]
     found["mean_km"] = np.where(np.isinf(first), np.nan, first)
     found["geoscore"] = _GEOSCORE_POINTS * np.exp(-first / _GEOSCORE_KM)

@@ -175,6 +175,9 @@ def test_other_ways_to_answer_equal_a_computation(
         found = report["systems"][name]
         assert found["mean_km"] == pytest.approx(np.mean(errors), rel=1e-5)
     assert {"network, mass@25", "network, middle@300"} <= set(report["systems"])
+    assert report["ways"]["against"] == "network, centre"
+    text = (report_dir / "report.md").read_text()
+    assert "points above network, centre" in text
 
 
 def test_examples_are_of_the_best_the_middle_and_the_worst():

@@ -16,10 +16,11 @@ def test_errors_of_ranked_answers_are_great_circle_distances():
 
 
 @pytest.mark.parametrize(
-    ("error", "within"), [(749.999, 1.0), (750.0, 1.0), (750.001, 0.0)]
+    ("error", "within"), [(749.999, True), (750.0, True), (750.001, False)]
 )
 def test_within_a_radius_includes_the_radius(error, within):
-    assert metrics.share_within(np.array([error]), 750) == within
+    found = metrics.within(np.array([[error]]))["top1_within_750km"]
+    assert found.tolist() == [within]
 
 
 def test_summary_counts_photos_by_first_and_by_best_answer():
@@ -31,6 +32,12 @@ def test_summary_counts_photos_by_first_and_by_best_answer():
     assert figures["top5_within_25km"] == 0.5
     assert figures["top5_within_750km"] == 0.75
     assert figures["median_km"] == 1550
+
+
+def test_summary_of_no_photos_has_no_figures():
+    figures = metrics.summary(np.zeros((0, 5)))
+    assert len(figures) == 11
+    assert all(np.isnan(value) for value in figures.values())
 
 
 def test_summary_of_more_answers_than_five_takes_the_first_five():

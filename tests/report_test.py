@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import numpy as np
@@ -23,6 +24,7 @@ def evaluated():
         ceiling=scores.Answers(own),
         whereabouts=base.whereabouts,
         groupings=[scores.Grouping("half", ("a", "b"), np.arange(300) // 150)],
+        ways=["worse", "ours"],
     )
 
 
@@ -88,6 +90,43 @@ def test_differences_are_those_of_the_figures(found):
         assert apart["difference"] == pytest.approx(wanted)
     assert differences["top1_within_2500km"]["interval"][0] > 0
     assert differences["top1_within_2500km"]["p_value"] < 0.01
+
+
+def test_the_best_way_is_that_with_the_largest_share(evaluated):
+    ours, worse = evaluated.systems["ours"], evaluated.systems["worse"]
+    near = scores.Answers(  # within 1 km, for every tenth photo
+        np.where(
+            np.arange(300)[:, None, None] % 10,
+            worse.points,
+            evaluated.truth[:, None],
+        )
+    )
+    more = report.make(
+        dataclasses.replace(
+            evaluated,
+            systems={"ours": ours, "plain": worse, "near": near},
+            ways=["plain", "ours", "near"],
+        )
+    )
+    assert more["ways"]["against"] == "plain"
+    shares = {
+        name: more["systems"][name]["top1_within_1km"]
+        for name in ("ours", "plain", "near")
+    }
+    for km, best in more["ways"]["by_radius"].items():
+        figure = f"top1_within_{km}"
+        own, plain = (
+            more["systems"][name][figure] for name in (best["best"], "plain")
+        )
+        assert own == best["share"]
+        assert own == max(
+            more["systems"][name][figure] for name in ("ours", "near")
+        )
+        assert best["difference"] == pytest.approx(own - plain)
+        low, high = best["interval"]
+        assert low <= best["difference"] <= high
+    assert shares["near"] > shares["ours"]
+    assert more["ways"]["by_radius"]["1km"]["best"] == "near"
 
 
 def test_the_share_of_the_ceiling_is_that_of_its_figures(evaluated, found):

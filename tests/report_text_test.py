@@ -42,6 +42,11 @@ def test_tables_have_a_row_a_system_and_a_column_a_radius(report):
         "continent",
     ]
     assert others[3][4] == "-"  # the other system has no cells
+    ways = rows_under(text, "## The best way to answer")
+    assert ways[0][3] == "points above worse"
+    assert [row[:2] for row in ways[2:]] == [
+        [f"{km:,} km", "ours"] for km in (1, 25, 200, 750, 2500)
+    ]
     parts = rows_under(text, "first answers by half")
     assert [row[:2] for row in parts[2:]] == [["a", "150"], ["b", "150"]]
     assert "![a.png](a.png)" in text
@@ -60,6 +65,20 @@ def test_the_verdict_is_that_of_the_interval(report, interval, word):
     apart = report["differences"]["worse"]["top1_within_750km"]
     apart["interval"] = interval
     assert word in report_text.verdicts(report)[0]
+
+
+@pytest.mark.parametrize(
+    ("interval", "word"),
+    [
+        ((0.01, 0.2), "better"),
+        ((-0.2, -0.01), "worse"),
+        ((0.0, 0.2), "no better"),
+    ],
+)
+def test_a_way_is_better_if_its_interval_is(report, interval, word):
+    report["ways"]["by_radius"]["25km"]["interval"] = interval
+    text = report_text.markdown(report, [], [])
+    assert rows_under(text, "## The best way to answer")[3][4] == word
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from planet_tf import bootstrap, scores
+from planet_tf import bootstrap, metrics, scores
 
 RNG = np.random.default_rng(5)
 KM_PER_DEGREE = np.pi * 6371.0088 / 180
@@ -19,6 +19,11 @@ def answers_at(*photos, **others):
     return scores.Answers(points, **others), np.zeros((len(photos), 2))
 
 
+def score(answers, truth, whereabouts=None):
+    errors = metrics.errors_km(answers.points, truth)
+    return scores.score(answers, errors, whereabouts)
+
+
 @pytest.mark.parametrize("km", [1, 25, 200, 750, 2500])
 def test_a_radius_counts_what_is_on_it(km):
     errors = np.array([[np.nextafter(km, 0)], [km], [np.nextafter(km, 1e9)]])
@@ -30,7 +35,7 @@ def test_the_best_of_five_counts_and_the_sixth_does_not():
     answers, truth = answers_at(
         [9e3, 9e3, 9e3, 9e3, 20, 9e3], [9e3, 9e3, 9e3, 9e3, 9e3, 20]
     )
-    found = scores.score(answers, truth)
+    found = score(answers, truth)
     assert found["top5_within_25km"].tolist() == [1, 0]
     assert found["top1_within_25km"].tolist() == [0, 0]
 
@@ -39,7 +44,7 @@ def test_no_answer_is_wrong_in_every_way_but_has_no_distance():
     points = north_of([[0.0, 0], [0, 0]])
     points[0, 0] = np.nan  # its second answer does count
     points[1] = np.nan
-    found = scores.score(
+    found = score(
         scores.Answers(points, cell_rank=np.array([1, 2])), np.zeros((2, 2))
     )
     assert found["top1_within_2500km"].tolist() == [0, 0]
@@ -52,7 +57,7 @@ def test_no_answer_is_wrong_in_every_way_but_has_no_distance():
 
 def test_the_geoscore_falls_by_e_with_its_length():
     answers, truth = answers_at([0], [1492.7], [2 * 1492.7])
-    found = scores.score(answers, truth)["geoscore"]
+    found = score(answers, truth)["geoscore"]
     assert found == pytest.approx([5000, 5000 / np.e, 5000 / np.e**2])
 
 
@@ -60,7 +65,7 @@ def test_countries_count_where_the_truth_is_in_one():
     answers, truth = answers_at([1], [1], [1], [1])
     true = scores.Whereabouts(np.array([3, 3, -1, 4]), np.array([1, 1, -1, 2]))
     own = scores.Whereabouts(np.array([3, 4, -1, -1]), np.array([1, 1, -1, -1]))
-    found = scores.score(answers, truth, (true, own))
+    found = score(answers, truth, (true, own))
     np.testing.assert_array_equal(found["country"], [1, 0, np.nan, 0])
     np.testing.assert_array_equal(found["continent"], [1, 1, np.nan, 0])
 
