@@ -12,7 +12,7 @@ write_shards take from any user. An interrupted run resumes: call it again.
 A place's block of the Earth (about 35 km) is its views' "owner", which is
 what splits are made by: no test view shares a block with a training view.
 
---trips=3500 adds albums, in a manifest of their own: trips.csv. A trip is some
+--trips=4000 adds albums, in a manifest of their own: trips.csv. A trip is some
 5 to 60 views over days along a path through nearby places; 40 % of them show
 the open sea, a cloud or the ground from too near instead, as its column kind
 says. Give the same fractions and seed to write_shards: no trip comes through a

@@ -67,7 +67,7 @@ class PartitionLeaves(beam.PTransform):
             | beam.ParDo(_GrowTrees(self.max_level, level), max_photos)
             # Leaves: below some coarse cells
             | beam.combiners.ToList()
-            | beam.Map(join, max_photos, self.max_level)
+            | beam.Map(join, max_photos)
         )
 
     def _max_photos(self, photos: beam.PCollection) -> Any:
@@ -211,12 +211,12 @@ def subtrees(
     return leaves, quadtree.hottest(ids[hot], counts[hot], HOTTEST)
 
 
-def join(parts: list[Leaves], max_photos: int, max_level: int) -> Leaves:
+def join(parts: list[Leaves], max_photos: int) -> Leaves:
     """Leaves of the whole Earth from those below all coarse cells."""
     leaves = quadtree.concatenate(leaves for leaves, _ in parts)
     hottest = quadtree.concatenate(hottest for _, hottest in parts)
     return (
-        quadtree.coarsen(leaves, max_photos, max_level),
+        quadtree.coarsen(leaves, max_photos),
         quadtree.hottest(hottest.ids, hottest.counts, HOTTEST),
     )
 

@@ -33,7 +33,9 @@ class Rule:
       stop_views: most views at one stop; the fewest are one.
       near_km: the next stop lies within so far, if there is any place. Blocks
         are drawn evenly, so that a trip leaves a city with many places.
-      far_km: or so far, for some: a train or a flight.
+      far_km: or so far, for some: a train or a flight. How much better than
+        an album's average an album model can be grows with it, so that it is
+        a choice: half of the trips have all views within 700 km of one place.
       far_share: share of the stops after which it may be far.
       nearest: where no place is within reach, one of so many nearest.
       first_hour: of the day, by the sun: no photos at night.
@@ -49,7 +51,7 @@ class Rule:
     max_views: int = 60
     stop_views: int = 4
     near_km: float = 150.0
-    far_km: float = 1000.0
+    far_km: float = 2000.0
     far_share: float = 0.1
     nearest: int = 5
     first_hour: int = 8

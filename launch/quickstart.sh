@@ -5,10 +5,10 @@
 # Interrupted, it goes on where it was. No network but the Python package index
 # is used.
 #
-#   launch/quickstart.sh                 some 13 minutes on 2 cores
+#   launch/quickstart.sh                 some 16 minutes on 2 cores
 #   launch/quickstart.sh --size small    3 minutes, to see that all works
 #   launch/quickstart.sh --out DIR       instead of quickstart (quickstart-small)
-#   launch/quickstart.sh --variants all  all album models, some 6 minutes more;
+#   launch/quickstart.sh --variants all  all album models, 10 minutes more;
 #                                        or a list of them: lstm,bidirectional
 #
 # PYTHON and PLANET_VENV are as in launch/setup_env.sh.
@@ -34,7 +34,7 @@ while (($#)); do
   shift
 done
 case $size in
-  full) views=34000 trips=3500 cells=(--max_photos=220 --min_photos=33) ;;
+  full) views=34000 trips=4000 cells=(--max_photos=220 --min_photos=33) ;;
   small) views=3200 trips=150 cells=(--max_photos=140 --min_photos=28) ;;
   *) echo "error: --size is '$size'; it must be full or small" >&2 && usage 2 >&2 ;;
 esac

@@ -21,12 +21,13 @@ from planet_tf import (
     album_report,
     data_dirs,
     export,
+    geometry,
     metrics,
     model_dir,
     records,
     report_dir,
 )
-from planet_tf.config import EvaluateAlbumsConfig
+from planet_tf.asking_config import EvaluateAlbumsConfig
 
 SINGLE, AVERAGE = "single photo", "album average"
 # Of a batch of albums, probabilities (b, t, classes).
@@ -42,6 +43,7 @@ class Answers:
       album: (n,) which album a photo is of.
       position: (n,) which photo of it.
       length: (n,) how many photos it has.
+      extent: (n,) km between the two of its photos that are farthest apart.
       entropy: (n,) bits, of the single photo's distribution.
     """
 
@@ -49,6 +51,7 @@ class Answers:
     album: np.ndarray
     position: np.ndarray
     length: np.ndarray
+    extent: np.ndarray
     entropy: np.ndarray
 
 
@@ -150,18 +153,42 @@ def ask(
                 metrics.errors_km(partition.latlng[cells], truth)
             )
         album, position = np.nonzero(counted)
+        lengths, extents = batch["photos"], _extents_km(batch)
         known.append(
-            np.stack([album + done, position, batch["photos"][album], entropy])
+            np.stack(
+                [
+                    album + done,
+                    position,
+                    lengths[album],
+                    extents[album],
+                    entropy,
+                ]
+            )
         )
         done += shape[0]
         print(f"{done:,} albums", file=sys.stderr, flush=True)
-    album, position, length, entropy = np.concatenate(known, axis=1)
+    album, position, length, extent, entropy = np.concatenate(known, axis=1)
     return Answers(
         {name: np.concatenate(found) for name, found in errors.items()},
         album.astype(int),
         position.astype(int),
         length.astype(int),
+        extent,
         entropy,
+    )
+
+
+def _extents_km(batch: dict[str, np.ndarray]) -> np.ndarray:
+    """The farthest that two photos of each album (b,) are apart."""
+    return np.array(
+        [
+            geometry.great_circle_km(
+                *places[:photos, None].T, *places[None, :photos].T
+            ).max()
+            for places, photos in zip(
+                batch["latlng"].astype(float), batch["photos"], strict=True
+            )
+        ]
     )
 
 

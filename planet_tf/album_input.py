@@ -1,8 +1,10 @@
 """From albums to batches of embedded photos; see streams.py."""
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
-from planet_tf import records, streams
+from planet_tf import records, streams, windows
 from planet_tf.config import TrainAlbumsConfig
 from planet_tf.data_dirs import Albums
 
@@ -10,8 +12,17 @@ _SECONDS_PER_HOUR = 3600.0
 UNKNOWN_GAP = -1.0  # hours
 
 
-def parse(record: tf.Tensor, features: int) -> streams.Example:
+def parse(
+    record: tf.Tensor,
+    features: int,
+    kept: Callable[[tf.Tensor], tf.Tensor] | None = None,
+) -> streams.Example:
     """An album of n photos, from its serialised record.
+
+    Args:
+      record: the album.
+      features: of a photo's embedding.
+      kept: indices, rising, of the photos to take of so many; None: all.
 
     Returns:
       `embedding` (n, features) and `gap_hours` (n,) since the photo before,
@@ -32,15 +43,33 @@ def parse(record: tf.Tensor, features: int) -> streams.Example:
     }
     spec["timed"] = tf.io.FixedLenFeature((), tf.int64)
     found = tf.io.parse_single_example(record, spec)
-    embedding, label, lat, lng, time = (found[name] for name in names)
+    columns = [found[name] for name in names]
+    columns[0] = tf.reshape(columns[0], (-1, features))
+    if kept:
+        chosen = kept(tf.size(found["photos/label"]))
+        columns = [tf.gather(column, chosen) for column in columns]
+    embedding, label, lat, lng, time = columns
     return {
-        "embedding": tf.reshape(embedding, (-1, features)),
+        "embedding": embedding,
         "gap_hours": gap_hours(time, found["timed"] == 1),
         "label": label,
         "latlng": tf.stack([lat, lng], -1),
         "weight": tf.cast(label >= 0, tf.float32),
         "photos": tf.size(label),
     }
+
+
+def some_of(photos: tf.Tensor, share: float, seed: tf.Tensor) -> tf.Tensor:
+    """Indices of photos, each left out by chance, though never all.
+
+    Args:
+      photos: how many there are, 1 at least.
+      share: of all, the chance of each to be left out.
+      seed: (2,) what chance follows from.
+    """
+    drawn = tf.random.stateless_uniform(photos[None], seed)
+    kept = drawn >= tf.minimum(share, tf.reduce_max(drawn))
+    return tf.where(kept)[:, 0]
 
 
 def gap_hours(time: tf.Tensor, timed: tf.Tensor) -> tf.Tensor:
@@ -63,13 +92,18 @@ def training_batches(
       A dataset of what `parse` gives, of b albums, padded to the longest of
       them; weights of what is no photo are 0.
     """
+
+    def example(key: tf.Tensor, record: tf.Tensor) -> streams.Example:
+        seed = windows.augmentation_seed(config, key)
+        return parse(
+            record,
+            albums.features,
+            lambda photos: some_of(photos, config.drop_photos, seed),
+        )
+
     place = {"first_step": first_step, "context": context}
     examples = streams.training_examples(
-        albums,
-        config,
-        lambda found: found,
-        lambda _, record: parse(record, albums.features),
-        **place,
+        albums, config, lambda found: found, example, **place
     )
     each = config.batch_size // context.num_replicas_in_sync
     batches = _padded(examples, each, longest=None)

@@ -14,6 +14,11 @@ _MAIN = f"top1_within_{_MAIN_KM}km"
 # Lower bounds of the parts.
 _POSITIONS = {"first": 0, "2 to 3": 1, "4 to 10": 3, "11 and later": 10}
 _LENGTHS = {"1 to 4": 1, "5 to 14": 5, "15 to 29": 15, "30 and more": 30}
+_EXTENTS = {
+    "under 500 km": 0.0,
+    "500 to 1,500 km": 500.0,
+    "1,500 km and more": 1500.0,
+}
 _QUARTERS = ("clearest", "clear", "ambiguous", "most ambiguous")
 
 
@@ -58,6 +63,7 @@ def _groupings(answers: "Answers") -> list[scores.Grouping]:
     parts = {
         "position in the album": (_POSITIONS, answers.position),
         "photos of the album": (_LENGTHS, answers.length),
+        "extent of the album": (_EXTENTS, answers.extent),
         "ambiguity of the single photo": (
             dict(zip(_QUARTERS, [0, *quarters], strict=True)),
             answers.entropy,

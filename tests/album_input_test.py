@@ -54,6 +54,36 @@ def test_albums_without_times_have_no_gaps():
     assert found["gap_hours"].tolist() == [-1] * 4
 
 
+def test_of_some_photos_the_time_is_that_since_the_one_kept_before():
+    album = make_album(6)
+    record = tf.constant(records.encode_album(album))
+    kept = tf.constant([1, 2, 5])
+    found = album_input.parse(record, FEATURES, lambda photos: kept)
+    np.testing.assert_array_equal(
+        found["embedding"], album.embedding[kept.numpy()]
+    )
+    assert found["photos"] == 3
+    assert found["label"].numpy().tolist() == [0, 1, 1]
+    assert found["latlng"][:, 0].numpy().tolist() == [1, 2, 5]
+    times = [album.photos[i].taken_at for i in (1, 2, 5)]
+    hours = np.diff(times) / 3600
+    np.testing.assert_allclose(found["gap_hours"], [-1, *hours], rtol=1e-6)
+
+
+def some_of(photos, share, seed):
+    return album_input.some_of(tf.constant(photos), share, (7, seed)).numpy()
+
+
+def test_photos_are_left_out_by_their_share_and_never_all():
+    assert some_of(5, 0.0, 1).tolist() == [0, 1, 2, 3, 4]
+    kept = [some_of(10, 0.3, seed) for seed in range(200)]
+    assert all((np.diff(found) > 0).all() for found in kept)
+    assert abs(sum(map(len, kept)) / 2000 - 0.7) < 0.05
+    each = np.bincount(np.concatenate(kept), minlength=10) / 200
+    assert (abs(each - 0.7) < 0.12).all()
+    assert min(len(some_of(2, 0.9, seed)) for seed in range(100)) == 1
+
+
 @pytest.fixture(scope="module")
 def albums(tmp_path_factory):
     directory = tmp_path_factory.mktemp("albums") / "albums"
@@ -76,10 +106,10 @@ def make_config(albums, **options):
     )
 
 
-def of_worker(albums, first_step=0, workers=1, worker=0):
+def of_worker(albums, first_step=0, workers=1, worker=0, **options):
     batches = album_input.training_batches(
         albums,
-        make_config(albums),
+        make_config(albums, **options),
         first_step=first_step,
         context=context(workers, worker),
     )
@@ -118,6 +148,32 @@ def test_two_workers_share_what_one_reads_and_any_step_can_be_the_first(albums):
     for batch, *parts in zip(alone, *shared, strict=True):
         assert sorted(contents([batch])) == sorted(contents(parts))
     assert contents(of_worker(albums, first_step=4)) == contents(alone[4:])
+
+
+def test_photos_left_out_are_the_same_again_and_others_in_each_epoch(albums):
+    options = {"drop_photos": 0.5, "steps": 40}
+    some = contents(of_worker(albums, **options))
+    assert contents(of_worker(albums, first_step=4, **options)) == some[16:]
+    whole = contents(of_worker(albums, steps=40))
+    size = 4 * albums.features
+    photos = [
+        [album[i : i + size] for i in range(0, len(album), size)]
+        for album in whole
+    ]
+    assert all(
+        0 < len(kept) <= len(album)
+        for kept, album in zip(some, whole, strict=True)
+    )
+    assert all(
+        kept[i : i + size] in album
+        for kept, album in zip(some, photos, strict=True)
+        for i in range(0, len(kept), size)
+    )
+    first = {}
+    again = 0
+    for kept, album in zip(some, whole, strict=True):
+        again += first.setdefault(album, kept) != kept
+    assert again  # an album seen once more, with other photos
 
 
 @pytest.mark.parametrize("workers", [1, 2])

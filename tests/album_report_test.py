@@ -20,6 +20,7 @@ def make_answers(seed=0, albums=40):
         album,
         position,
         length[album],
+        extent=rng.uniform(0, 3_000, albums)[album],
         entropy=rng.uniform(0, 8, n),
     )
 
@@ -94,6 +95,7 @@ def test_a_part_without_photos_is_left_out():
         np.arange(3),
         np.zeros(3, int),
         np.ones(3, int),
+        np.array([0.0, 499.0, 500.0]),
         np.arange(3.0),
     )
     parts = album_report.make(short, baseline="one", resamples=100, seed=0)[
@@ -101,6 +103,11 @@ def test_a_part_without_photos_is_left_out():
     ]
     assert list(parts["position in the album"]) == ["first"]
     assert list(parts["photos of the album"]) == ["1 to 4"]
+    extents = {
+        part: found["photos"]
+        for part, found in parts["extent of the album"].items()
+    }
+    assert extents == {"under 500 km": 2, "500 to 1,500 km": 1}
 
 
 def test_the_text_has_a_row_for_each_system_and_part(found):

@@ -231,7 +231,7 @@ def test_the_places_with_the_most_photos_are_told_where_a_cell_is_over_t1():
         parts = [
             transforms.subtrees(h, max_photos, max_level) for h in histograms
         ]
-        leaves, hottest = transforms.join(parts, max_photos, max_level)
+        leaves, hottest = transforms.join(parts, max_photos)
         over = leaves.ids[leaves.counts > max_photos]
         inside = np.isin(geometry.parents(ids, max_level), over)
         assert bool(len(over)) == (max_photos < most)
