@@ -58,9 +58,41 @@ def coarsen(fine: Partition, max_photos: int) -> Coarse:
     """
     table = _table(fine)
     ids, photos, starts = quadtree.split(table.ids, table.counts, max_photos)
-    vectors = geometry.to_vectors(*fine.latlng.T)
-    weighted = vectors * table.counts[:, None]
-    means = geometry.from_vectors(np.add.reduceat(weighted, starts, axis=0))
+    weights = table.counts
+    return _coarse(fine, ids, photos, starts, weights, max_photos)
+
+
+def to_width(fine: Partition, km: float) -> Coarse:
+    """Puts cells together until none is narrower than so many km.
+
+    A cell is as wide as a square of its area. The cells of the deepest level
+    that has none narrower take all that is below them; larger ones stay.
+
+    Raises:
+      ValueError: if cells of no level are that wide.
+    """
+    level = geometry.deepest_level(km)
+    ids = fine.ids.copy()
+    finer = geometry.levels(ids) > level
+    ids[finer] = geometry.parents(ids[finer], level)
+    ids, starts = np.unique(ids, return_index=True)
+    photos = np.array(fine.photos)
+    sums = np.add.reduceat(photos, starts)
+    weights = photos if photos.all() else np.ones(len(photos), np.int64)
+    return _coarse(fine, ids, sums, starts, weights, fine.max_photos)
+
+
+def _coarse(
+    fine: Partition,
+    ids: np.ndarray,
+    photos: np.ndarray,
+    starts: np.ndarray,
+    weights: np.ndarray,
+    max_photos: int | None,
+) -> Coarse:
+    """Of coarse cells `ids` with `photos`; `weights` are of the fine ones."""
+    vectors = geometry.to_vectors(*fine.latlng.T) * weights[:, None]
+    means = geometry.from_vectors(np.add.reduceat(vectors, starts, axis=0))
     # A cell that stays is not to move by the last bits of its mean.
     alone = np.diff(starts, append=len(fine.tokens)) == 1
     means[alone] = fine.latlng[starts[alone]]

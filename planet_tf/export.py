@@ -1,12 +1,19 @@
 """The SavedModel: JPEG bytes in, cells out, with its partition as an asset."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from planet_tf import decoding, metrics, model_dir, models, nested_heads
+from planet_tf import (
+    coarsening,
+    decoding,
+    metrics,
+    model_dir,
+    models,
+    nested_heads,
+)
 from planet_tf import partition as partition_lib
 
 _JPEG_MAGIC = b"\xff\xd8\xff"
@@ -145,17 +152,48 @@ def save(module: Servable, directory: str) -> None:
 
 
 class Geolocator:
-    """A SavedModel to ask from Python, checked against its directory."""
+    """A SavedModel to ask from Python, checked against its directory.
 
-    def __init__(self, directory: str):
-        self.partition = model_dir.read_partition(directory)
+    Attributes:
+      partition: the classes that are answered: those of the model, or put
+        together to be no finer than asked for.
+      photo_size: pixels of the short side of photos, as `images.fit` makes
+        them.
+      config: of the training run.
+      module: the SavedModel, which knows nothing of a limit.
+    """
+
+    def __init__(self, directory: str, min_cell_km: float = 0.0):
         self.config = model_dir.read_config(directory)
-        self.module = load(directory, self.partition)
+        self.photo_size: int = self.config["photo_size"]
+        partition = model_dir.read_partition(directory)
+        self.module = load(directory, partition)
+        # All that is answered is made of these sums: nothing finer gets out.
+        self._coarse = (
+            coarsening.to_width(partition, min_cell_km) if min_cell_km else None
+        )
+        self.partition = self._coarse.partition if self._coarse else partition
 
-    def probabilities(self, jpegs: list[bytes]) -> np.ndarray:
+    def ask(self, jpegs: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
+        """What the model makes of JPEGs.
+
+        Returns:
+          Probabilities (n, classes) float32 by label, and (n,) bool which
+          images could be decoded; the others' probabilities mean nothing.
+        """
+        found = self.module.distribution(tf.constant(list(jpegs), tf.string))
+        of_classes = found["probabilities"].numpy()
+        return self.limited(of_classes), found["valid"].numpy()
+
+    def probabilities(self, jpegs: Sequence[bytes]) -> np.ndarray:
         """Probabilities (n, classes) float32 for JPEG bytes, by label."""
-        found = self.module.distribution(tf.constant(jpegs))
-        return found["probabilities"].numpy()
+        return self.ask(jpegs)[0]
+
+    def limited(self, of_classes: np.ndarray) -> np.ndarray:
+        """Probabilities (n, classes), of those of the model's own classes."""
+        if self._coarse is None:
+            return of_classes
+        return self._coarse.probabilities(of_classes)
 
     def answers(self, probabilities: np.ndarray, k: int) -> np.ndarray:
         """The k likeliest cells (n, k), as positions in the partition."""

@@ -17,6 +17,8 @@ import s2geometry as s2
 EARTH_RADIUS_KM = 6371.0088
 MAX_CELL_LEVEL = 30  # of a leaf cell, about 8 mm wide
 
+# Steradians that no cell of level 0 has less of; a quarter each level deeper.
+_LEAST_AREA = 8 * np.sqrt(2) / 9
 _FACE_BITS = 61  # the face is stored above bit 60 of a cell id
 # Points that are worked on at a time: their temporaries stay in the cache,
 # which makes the whole three times faster.
@@ -252,6 +254,23 @@ def cell_area_km2(token: str) -> float:
     """Area of a cell in km2."""
     cell = s2.S2Cell(s2.S2CellId.FromToken(token))
     return cell.ExactArea() * EARTH_RADIUS_KM**2
+
+
+def deepest_level(km: float) -> int:
+    """The deepest level none of whose cells is narrower than so many km.
+
+    A cell is as wide as a square of its area. ValueError if faces are too
+    small.
+    """
+    widest = np.sqrt(_LEAST_AREA) * EARTH_RADIUS_KM
+    if not 0 <= km <= widest:
+        raise ValueError(
+            f"cells at least {km:g} km wide; the largest cells are"
+            f" {widest:,.0f} km wide, so give 0 to {int(widest):,}"
+        )
+    if km == 0:
+        return MAX_CELL_LEVEL
+    return min(MAX_CELL_LEVEL, int(np.log2(widest / km)))
 
 
 def _cell_coordinates(u: np.ndarray) -> np.ndarray:

@@ -11,15 +11,9 @@ in --out.
 import os
 import sys
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING
 
 from planet_tf import config_flags
 from planet_tf.asking_config import PredictConfig
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from planet_tf.partition import Partition
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -43,27 +37,25 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def predict(config: PredictConfig, photos: Sequence[str]) -> int:
     """Answers for each photo that can be read; 1 if one could not be."""
-    from planet_tf import export, images, maps, rejects, surroundings
+    from planet_tf import export, images, maps, photo_answers, rejects
 
     locator = export.Geolocator(config.model_dir)
-    around = surroundings.Surroundings(locator.partition)
+    answerer = photo_answers.Answerer(locator.partition, config.top)
     os.makedirs(config.out, exist_ok=True)
     failed = 0
     taken: set[str] = set()
     for path in photos:
         try:
             with open(path, "rb") as file:
-                jpeg = images.fit(file.read(), locator.config["photo_size"])
+                jpeg = images.fit(file.read(), locator.photo_size)
         except (OSError, rejects.PhotoError) as error:
             print(f"error: {path}: {error}", file=sys.stderr)
             failed = 1
             continue
         probabilities = locator.probabilities([jpeg])
-        cells = locator.answers(probabilities, config.top)[0]
+        [answer] = answerer.answers(probabilities)
         print(path)
-        lines = answer_lines(locator.partition, probabilities[0], cells)
-        lines += around.lines(probabilities[0])
-        print("\n".join(lines))
+        print("\n".join(answer.lines()))
         if config.maps:
             figure = maps.prediction_map(
                 locator.partition, probabilities[0], top=config.top
@@ -74,21 +66,6 @@ def predict(config: PredictConfig, photos: Sequence[str]) -> int:
                 file.write(maps.encode(figure, "png"))
             print(f"  map: {target}")
     return failed
-
-
-def answer_lines(
-    partition: "Partition", probabilities: "np.ndarray", cells: Sequence[int]
-) -> list[str]:
-    """The ranked cells of one photo as text, under a header."""
-    lines = ["  rank  probability        lat         lng  cell"]
-    for rank, cell in enumerate(cells, 1):
-        share = probabilities[cell + int(partition.other_class)]
-        lat, lng = partition.points[cell]
-        lines.append(
-            f"  {rank:4}  {share:11.2%}  {lat:9.4f}  {lng:10.4f}"
-            f"  {partition.tokens[cell]}"
-        )
-    return lines
 
 
 def map_path(directory: str, photo: str, taken: Collection[str]) -> str:

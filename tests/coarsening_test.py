@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -112,3 +114,41 @@ def test_unknown_photos_are_refused():
     )
     with pytest.raises(ValueError, match="how many photos"):
         coarsening.coarsen(plain, 5)
+
+
+@pytest.mark.parametrize("km", [0.5, 25, 100, 750, 7000])
+def test_no_cell_is_narrower_than_asked_for(fine, km):
+    found = coarsening.to_width(fine, km)
+    coarse = found.partition
+    widths = [geometry.cell_area_km2(t) ** 0.5 for t in coarse.tokens]
+    assert min(widths) >= km
+    # All that was fine is in one coarse cell, and its photos are too.
+    owner = coarse.labels(*fine.latlng.T)
+    assert (np.diff(owner) >= 0).all()
+    assert set(owner.tolist()) == set(range(len(coarse.tokens)))
+    counts = np.bincount(owner, weights=fine.photos)
+    assert counts.tolist() == list(coarse.photos)
+    shares = RNG.dirichlet(np.ones(fine.num_classes), 4)
+    of_cells = shares[:, int(fine.other_class) :]
+    wanted = [np.bincount(owner, weights=row) for row in of_cells]
+    np.testing.assert_allclose(found.probabilities(shares), wanted)
+    # Cells that are wide enough by far stay as they are.
+    wide = [
+        token
+        for token in fine.tokens
+        if geometry.cell_area_km2(token) ** 0.5 >= 4 * km
+    ]
+    assert set(wide) <= set(coarse.tokens)
+
+
+def test_cells_of_unknown_photos_are_put_together_too(fine):
+    unknown = dataclasses.replace(fine, photos=(0,) * len(fine.photos))
+    found = coarsening.to_width(unknown, 300).partition
+    assert found.tokens == coarsening.to_width(fine, 300).partition.tokens
+    assert set(found.photos) == {0}
+
+
+@pytest.mark.parametrize("km", [-1, 8000, float("nan")])
+def test_a_width_that_no_cell_has_is_refused(fine, km):
+    with pytest.raises(ValueError, match="give 0 to 7,14"):
+        coarsening.to_width(fine, km)

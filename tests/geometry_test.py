@@ -392,3 +392,26 @@ def test_cells_of_a_level_cover_the_sphere_once(level):
         total += geometry.cell_area_km2(cell.ToToken())
         cell = cell.next()
     assert total == pytest.approx(4 * np.pi * 6371.0088**2, rel=1e-9)
+
+
+@pytest.mark.parametrize("level", [1, 2, 3, 4, 5, 12, 29])
+def test_the_deepest_level_has_no_cell_that_is_too_narrow(level):
+    cells = (np.arange(6, dtype=np.uint64) << np.uint64(61)) + np.uint64(
+        1 << 60
+    )
+    if level <= 5:
+        for _ in range(level):
+            cells = geometry.children(cells)
+    else:  # the narrowest are in the corners of the faces
+        cells = np.concatenate(geometry.range_bounds(cells))
+        cells = geometry.parents(cells, level)
+    areas = map(geometry.cell_area_km2, geometry.to_tokens(cells))
+    narrowest = min(areas) ** 0.5
+    assert geometry.deepest_level(0.7 * narrowest) == level
+    assert geometry.deepest_level(narrowest * (1 + 1e-6)) == level - 1
+
+
+def test_any_cell_is_wide_enough_for_no_width():
+    assert geometry.deepest_level(0) == 30
+    assert geometry.deepest_level(1e-9) == 30
+    assert geometry.deepest_level(7142) == 0

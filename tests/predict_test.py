@@ -22,7 +22,7 @@ def run(small_model, tmp_path, *photos, options=()):
 
 def rows(text):
     """(probability in %, lat, lng, token) of each answer in the output."""
-    pattern = r"^ +\d+ +([\d.]+)% +([-\d.]+) +([-\d.]+)  ([0-9a-f]+)$"
+    pattern = r"^ +\d+ +([\d.]+)% +([-\d.]+) +([-\d.]+)  ([0-9a-f]+)(?:  .*)?$"
     return re.findall(pattern, text, re.MULTILINE)
 
 
