@@ -12,6 +12,9 @@ import tensorflow as tf
 from planet_tf import images, records
 from planet_tf.config import TrainConfig
 
+_JPEG_MAGIC = b"\xff\xd8\xff"
+_PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+
 
 def parse(record: tf.Tensor, names: Sequence[str]) -> dict[str, tf.Tensor]:
     """Some features of serialised photo records, one or (n,)."""
@@ -40,6 +43,47 @@ def evaluation_image(
     window = tf.concat([corner, [side, side]], 0)
     pixels = _window_pixels(jpeg, window, size, photo_size)
     return pixels / 127.5 - 1.0
+
+
+def evaluation_images(
+    image_bytes: tf.Tensor, size: int
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """The middle squares of JPEGs and PNGs, whatever else is among them.
+
+    Of a JPEG the same as `evaluation_image`. What is transparent in a PNG is
+    white.
+
+    Args:
+      image_bytes: (n,) string.
+      size: side of the images.
+
+    Returns:
+      (n, size, size, 3) float32 in [-1, 1], gray where there is no image, and
+      (n,) bool where there is one: neither broken nor of too many pixels.
+    """
+    count = tf.size(image_bytes, tf.int64)
+    squares = tf.data.Dataset.from_tensor_slices(
+        (tf.range(count), image_bytes)
+    ).map(
+        lambda i, data: (i, _square_of_any(data, size)),
+        num_parallel_calls=tf.data.AUTOTUNE,
+    )
+    # The only way within a graph to go on after an image that is broken.
+    squares = squares.ignore_errors()
+    gray = tf.zeros((size, size, 3))
+    last = tf.data.Dataset.from_tensors((count, gray))  # or none might be left
+    kept, images = (
+        squares.concatenate(last).batch(count + 1).get_single_element()
+    )
+    kept, images = kept[:-1, None], images[:-1]
+    shape = tf.stack([count, size, size, 3])
+    valid = tf.scatter_nd(kept, tf.ones_like(kept[:, 0]), count[None]) > 0
+    images = tf.cond(  # as it mostly is, without another copy
+        tf.reduce_all(valid),
+        lambda: images,
+        lambda: tf.scatter_nd(kept, images, shape),
+    )
+    return images, valid
 
 
 def training_image(
@@ -103,6 +147,56 @@ def _safe_shape(jpeg: tf.Tensor) -> tf.Tensor:
     )
     with tf.control_dependencies([check]):
         return tf.identity(shape)
+
+
+def _square_of_any(data: tf.Tensor, size: int) -> tf.Tensor:
+    """As evaluation_image; raises InvalidArgumentError if it is no image."""
+    return tf.cond(
+        tf.strings.substr(data, 0, len(_PNG_MAGIC)) == _PNG_MAGIC,
+        lambda: _square_of_png(data, size),
+        lambda: evaluation_image(_checked_jpeg(data), size),
+    )
+
+
+def _checked_jpeg(data: tf.Tensor) -> tf.Tensor:
+    """The same bytes; other formats, which TensorFlow would read, fail."""
+    is_jpeg = tf.strings.substr(data, 0, len(_JPEG_MAGIC)) == _JPEG_MAGIC
+    check = tf.raw_ops.Assert(condition=is_jpeg, data=["no JPEG and no PNG"])
+    with tf.control_dependencies([check]):
+        return tf.identity(data)
+
+
+def _square_of_png(png: tf.Tensor, size: int) -> tf.Tensor:
+    """The middle square of a PNG, (size, size, 3) float32 in [-1, 1]."""
+    # Width and height stand at fixed places, before anything is unpacked.
+    sides = tf.io.decode_raw(
+        tf.strings.substr(png, 16, 8), tf.int32, little_endian=False
+    )
+    pixels = tf.reduce_prod(tf.cast(sides, tf.int64))
+    check = tf.raw_ops.Assert(
+        condition=tf.reduce_all(sides > 0)
+        & (pixels <= images.Limits().max_pixels),
+        data=["a photo has too many pixels", sides],
+    )
+    with tf.control_dependencies([check]):
+        rgba = tf.cast(tf.io.decode_png(png, channels=4), tf.float32)
+    opaque = rgba[..., 3:] / 255.0
+    rgb = rgba[..., :3] * opaque + 255.0 * (1.0 - opaque)
+    side = tf.minimum(sides[0], sides[1])
+    left, top = (sides[0] - side) // 2, (sides[1] - side) // 2
+    square = rgb[top : top + side, left : left + side]
+    # Means of 2, 4 or 8 first, as of a JPEG; see _window_pixels.
+    halvings = tf.math.count_nonzero(
+        tf.stack([side >= size << i for i in (1, 2, 3)]), dtype=tf.int32
+    )
+    halved = tf.repeat(tf.bitwise.right_shift(side, halvings), 2)
+    means = tf.image.resize(square, halved, "area")
+    found = tf.cond(
+        side >= 16 * size,
+        lambda: tf.image.resize(means, (size, size), "area"),
+        lambda: tf.image.resize(means, (size, size)),
+    )
+    return tf.ensure_shape(found / 127.5 - 1.0, (size, size, 3))
 
 
 def _window_pixels(

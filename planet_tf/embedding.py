@@ -35,11 +35,9 @@ class Embedder:
         # best way to compute each size that it meets.
         size = min(self.batch_size, 1 << (len(jpegs) - 1).bit_length())
         fill = [_NO_JPEG] * (size - len(jpegs))
-        try:
-            found = self._module.embed(tf.constant([*jpegs, *fill]))
-        except tf.errors.InvalidArgumentError:
-            if len(jpegs) == 1:
-                return [None]
-            # One image that cannot be decoded fails its whole batch.
-            return [found for jpeg in jpegs for found in self.embed([jpeg])]
-        return list(found["embedding"].numpy()[: len(jpegs)])
+        found = self._module.embed(tf.constant([*jpegs, *fill]))
+        pairs = zip(
+            found["embedding"].numpy(), found["valid"].numpy(), strict=True
+        )
+        vectors = [vector if valid else None for vector, valid in pairs]
+        return vectors[: len(jpegs)]

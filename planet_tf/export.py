@@ -1,4 +1,4 @@
-"""The SavedModel: JPEG bytes in, cells out, with its partition as an asset."""
+"""The SavedModel: bytes of photos in, cells out, with its partition."""
 
 from collections.abc import Callable, Sequence
 
@@ -15,8 +15,6 @@ from planet_tf import (
     nested_heads,
 )
 from planet_tf import partition as partition_lib
-
-_JPEG_MAGIC = b"\xff\xd8\xff"
 
 
 class Servable(tf.Module):
@@ -64,16 +62,19 @@ class Servable(tf.Module):
 class PhotoGeolocator(Servable):
     """A trained photo model with what it takes to read its answers.
 
-    Signatures, the first three taking `image_bytes` (n,) string:
+    Signatures, the first three taking `image_bytes` (n,) string, JPEG or PNG:
       serving_default: `token`, `probability` (n, 5), `latlng` (n, 5, 2) of
         the likeliest cells, best first, and `valid` (n,).
       distribution: `probabilities` (n, classes) in label order, `valid`.
       embeddings: `embedding` (n, features) float32, the penultimate layer,
         which albums are made of; `valid`.
+      images: of `image` (n, size, size, 3) float32 in [-1, 1] what
+        serving_default and distribution answer, but for `valid`.
       classify: of `embedding` (n, features) the `probabilities` (n, classes).
 
-    An image that does not begin like a JPEG is answered for a grey image and
-    marked invalid; one that begins so and is broken fails its request.
+    What cannot be decoded is answered for a grey image and marked invalid.
+    Images are taken as they are stored: the EXIF's orientation is not read
+    (planet_tf.images.fit makes upright JPEGs).
     """
 
     def __init__(
@@ -90,21 +91,14 @@ class PhotoGeolocator(Servable):
         self.nested = nested_heads.of_model(model)
         self.features = embedding.shape[-1]
         self.image_size = image_size
-        grey = tf.fill((image_size, image_size, 3), tf.constant(127, tf.uint8))
-        self.grey = tf.io.encode_jpeg(grey).numpy()
+        spec = tf.TensorSpec([None, image_size, image_size, 3], name="image")
+        self.of_images = tf.function(self._of_images, [spec])
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
     def embed(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         """The penultimate layer."""
-        valid = tf.strings.substr(image_bytes, 0, 3) == _JPEG_MAGIC
-        jpegs = tf.where(valid, image_bytes, self.grey)
-        images = tf.map_fn(
-            lambda jpeg: decoding.evaluation_image(jpeg, self.image_size),
-            jpegs,
-            fn_output_signature=tf.float32,
-        )
-        embedding = self.trunk(images, training=False)
-        return {"embedding": tf.cast(embedding, tf.float32), "valid": valid}
+        images, valid = decoding.evaluation_images(image_bytes, self.image_size)
+        return {"embedding": self._embedding(images), "valid": valid}
 
     @tf.function(input_signature=[tf.TensorSpec([None, None], tf.float32)])
     def classify(self, embedding: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -129,12 +123,22 @@ class PhotoGeolocator(Servable):
         found = self.distribution(image_bytes)
         return self.answers(found["probabilities"]) | {"valid": found["valid"]}
 
+    def _of_images(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
+        """All that is answered, of images as the network takes them."""
+        found = self.classify(self._embedding(image))
+        return self.answers(found["probabilities"]) | found
+
+    def _embedding(self, images: tf.Tensor) -> tf.Tensor:
+        embedding = self.trunk(images, training=False)
+        return tf.cast(embedding, tf.float32)
+
     def signatures(self) -> dict[str, Callable]:
         """The functions to serve, by name."""
         return {
             "serving_default": self.top_cells,
             "distribution": self.distribution,
             "embeddings": self.embed,
+            "images": self.of_images,
             "classify": self.classify,
         }
 

@@ -1,5 +1,7 @@
+import dataclasses
 import io
 
+import bad_inputs
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -137,3 +139,90 @@ def test_turned_views_are_of_all_four_kinds(make_jpeg):
             if np.array_equal(np.rot90(upright, quarters), image):
                 turned[quarters] = seed
     assert sorted(turned) == [0, 1, 2, 3]
+
+
+SQUARES = tf.function(
+    lambda data: decoding.evaluation_images(data, 75),
+    input_signature=[tf.TensorSpec([None], tf.string)],
+)
+
+
+def test_a_batch_of_jpegs_is_each_jpegs_square(make_jpeg):
+    sizes = [(80, 60), (60, 80), (75, 75), (160, 150), (800, 610), (20, 30)]
+    jpegs = [make_jpeg(w, h, seed=w) for w, h in sizes]
+    found, valid = SQUARES(tf.constant(jpegs))
+    assert valid.numpy().all()
+    for jpeg, image in zip(jpegs, found, strict=True):
+        wanted = decoding.evaluation_image(tf.constant(jpeg), 75)
+        np.testing.assert_allclose(image, wanted, atol=1e-6)
+
+
+@pytest.mark.parametrize("side", [40, 75, 149, 150, 400, 1296])
+def test_a_png_is_taken_as_the_jpeg_of_its_pixels(make_jpeg, side):
+    pair = [
+        make_jpeg(side + 32, side, format="JPEG", quality=100, subsampling=0),
+        make_jpeg(side + 32, side, format="PNG"),
+    ]
+    (jpeg, png), valid = SQUARES(tf.constant(pair))
+    assert valid.numpy().all()
+    assert np.abs(jpeg - png).mean() < 0.03
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "LA", "RGBA", "I;16"])
+def test_pngs_of_all_modes_are_read(mode):
+    gray = Image.fromarray(
+        np.tile(np.arange(0, 250, 2, dtype=np.uint8), (125, 1))
+    )
+    if mode == "I;16":
+        image = Image.fromarray(np.asarray(gray).astype(np.uint16) * 257)
+    else:
+        image = gray.convert(mode)
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    found, valid = SQUARES(tf.constant([file.getvalue()]))
+    assert valid.numpy().all()
+    ramp = found.numpy()[0].mean(axis=(0, 2))
+    wanted = np.linspace(0, 248, 75) / 127.5 - 1
+    assert ramp == pytest.approx(wanted, abs=0.05)
+
+
+def test_what_is_transparent_is_white():
+    file = io.BytesIO()
+    Image.new("RGBA", (90, 80), (255, 0, 0, 51)).save(file, "PNG")
+    found, _ = SQUARES(tf.constant([file.getvalue()]))
+    wanted = np.array([255, 204, 204]) / 127.5 - 1
+    np.testing.assert_allclose(
+        found[0], np.broadcast_to(wanted, (75, 75, 3)), atol=1e-5
+    )
+
+
+def test_of_odd_files_those_are_valid_that_show_an_image(make_jpeg):
+    odd = bad_inputs.images()
+    good = make_jpeg()
+    files = [good, *(data for data, _ in odd.values()), good]
+    found, valid = SQUARES(tf.constant(files))
+    valid = valid.numpy()
+    assert valid[0] and valid[-1]
+    np.testing.assert_array_equal(found[0], found[-1])
+    assert 5 < valid.sum() < len(files) - 5
+    np.testing.assert_array_equal(found.numpy()[~valid], 0)
+    # A batch with broken images and one without give the same squares.
+    again, all_valid = SQUARES(
+        tf.constant([f for f, v in zip(files, valid, strict=True) if v])
+    )
+    assert all_valid.numpy().all()
+    np.testing.assert_array_equal(again, found.numpy()[valid])
+
+
+def test_too_many_pixels_are_marked_before_they_are_unpacked(
+    monkeypatch, make_jpeg
+):
+    limits = dataclasses.replace(images.Limits(), max_pixels=80 * 60 - 1)
+    monkeypatch.setattr(images, "Limits", lambda: limits)
+    files = [
+        make_jpeg(80, 60),
+        make_jpeg(80, 60, format="PNG"),
+        make_jpeg(79, 60, format="PNG"),
+    ]
+    _, valid = decoding.evaluation_images(tf.constant(files), 75)
+    assert valid.numpy().tolist() == [False, False, True]

@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 import replicas
 import tensorflow as tf
-from conftest import PLACES, SMALL_MODEL
+from conftest import SMALL_MODEL
 
 from planet_tf import (
     decoding,
     export,
+    geometry,
     model_dir,
     models,
     nesting,
@@ -93,6 +94,7 @@ def test_an_export_of_several_heads_answers_as_its_model(
         "classify",
         "distribution",
         "embeddings",
+        "images",
         "serving_default",
     ]
     jpegs = [make_jpeg(width=140, height=90, seed=i) for i in range(3)]
@@ -128,28 +130,66 @@ def test_the_export_is_the_last_checkpoint_with_validations_preprocessing(
     )
 
 
-def test_what_is_no_jpeg_is_marked_and_does_not_fail_the_others(
+def test_what_cannot_be_decoded_is_marked_and_does_not_fail_the_others(
     locator, make_jpeg
 ):
-    jpegs = [make_jpeg(), b"", b"GIF89a", make_jpeg(format="PNG")]
-    found = locator.module.top_cells(tf.constant(jpegs))
-    assert found["valid"].numpy().tolist() == [True, False, False, False]
-    alone = locator.module.top_cells(tf.constant(jpegs[:1]))
+    jpeg = make_jpeg()
+    mixed = [jpeg, b"", b"GIF89a", jpeg[:-200], make_jpeg(format="PNG")]
+    found = locator.module.top_cells(tf.constant(mixed))
+    valid = found["valid"].numpy()
+    assert valid.tolist() == [True, False, False, False, True]
+    alone = locator.module.top_cells(tf.constant([jpeg]))
     np.testing.assert_allclose(
         found["probability"][0], alone["probability"][0], atol=1e-5
     )
+    none = locator.module.top_cells(tf.constant([b"", b"x"]))
+    assert not none["valid"].numpy().any()
+    assert none["token"].shape == (2, 4)
+
+
+def test_images_are_answered_as_the_bytes_they_were(
+    locator, small_model, make_jpeg
+):
+    jpegs = [make_jpeg(width=140, height=90, seed=i) for i in range(3)]
+    images = [decoding.evaluation_image(tf.constant(x), 75) for x in jpegs]
+    served = tf.saved_model.load(str(small_model / "export")).signatures
+    found = served["images"](image=tf.stack(images))
+    wanted = served["serving_default"](tf.constant(jpegs))
+    assert (found["token"] == wanted["token"]).numpy().all()
+    for name in ("probability", "latlng"):
+        np.testing.assert_allclose(found[name], wanted[name], rtol=1e-4)
+    np.testing.assert_allclose(
+        found["probabilities"], locator.probabilities(jpegs), rtol=1e-4
+    )
+
+
+def test_a_limit_puts_cells_together(locator, small_model, make_jpeg):
+    coarse = export.Geolocator(str(small_model), min_cell_km=1000)
+    widths = [geometry.cell_area_km2(t) ** 0.5 for t in coarse.partition.tokens]
+    assert min(widths) >= 1000
+    jpegs = [make_jpeg(seed=i) for i in range(3)]
+    shares, valid = coarse.ask(jpegs)
+    assert valid.all() and shares.shape == (3, len(widths))
+    owner = coarse.partition.labels(*locator.partition.latlng.T)
+    fine = locator.probabilities(jpegs)
+    wanted = [np.bincount(owner, row, len(widths)) for row in fine]
+    np.testing.assert_allclose(shares, wanted, atol=1e-6)
 
 
 @pytest.mark.slow
-def test_weights_are_stored_once(small_model, small_shards):
-    path = str(small_model / "export" / "variables" / "variables")
-    shapes = tf.train.load_checkpoint(path).get_variable_to_shape_map()
-    stored = sum(int(np.prod(shape)) for shape in shapes.values())
-    config = TrainConfig(
-        shards=str(small_shards), model_dir="unused", **SMALL_MODEL
+def test_the_export_is_hardly_larger_than_its_weights(tmp_path, small_model):
+    with (small_model / "partition.json").open() as file:
+        partition = partition_lib.load(file)
+    config = TrainConfig(shards="", model_dir="")
+    model = photo_task.build_model(config, partition.num_classes)
+    module = export.PhotoGeolocator(
+        model, partition, str(small_model / "partition.json"), config.image_size
     )
-    parameters = photo_task.build_model(config, len(PLACES)).count_params()
-    assert parameters <= stored < 1.01 * parameters
+    export.save(module, str(tmp_path / "export"))
+    files = (tmp_path / "export").rglob("*")
+    stored = sum(path.stat().st_size for path in files if path.is_file())
+    weights = 4 * model.count_params()
+    assert weights <= stored < 1.1 * weights
 
 
 def test_the_partition_goes_with_the_export_as_an_asset(locator, small_model):
@@ -181,7 +221,7 @@ def test_other_is_never_an_answer(small_model, tmp_path):
     always_other = np.array([9.0, 1.0, 3.0, 2.0, 0.0])
     head.set_weights([np.zeros(head.kernel.shape), always_other])
     module = export.PhotoGeolocator(model, partition, str(path), 75)
-    found = module.top_cells(tf.constant([module.grey]))
+    found = module.top_cells(tf.constant([b"none"]))
     order = [1, 2, 0, 3]
     wanted = [partition.tokens[i] for i in order]
     assert found["token"].numpy()[0].astype(str).tolist() == wanted

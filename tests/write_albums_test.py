@@ -29,6 +29,8 @@ def save_model(directory, weights="sha256:1", gain=1.0):
     """A SavedModel whose embeddings are 12 weighted means of the pixels."""
     import tensorflow as tf
 
+    from planet_tf import decoding
+
     class Small(tf.Module):
         def __init__(self):
             super().__init__()
@@ -37,20 +39,12 @@ def save_model(directory, weights="sha256:1", gain=1.0):
                 gain * np.random.default_rng(0).normal(size=(192, FEATURES)),
                 dtype=tf.float32,
             )
-            grey = tf.fill((8, 8, 3), tf.constant(127, tf.uint8))
-            self.grey = tf.io.encode_jpeg(grey).numpy()
 
         @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
         def embed(self, image_bytes):
-            valid = tf.strings.substr(image_bytes, 0, 3) == b"\xff\xd8\xff"
-            pixels = tf.map_fn(
-                lambda jpeg: tf.image.resize(
-                    tf.io.decode_jpeg(jpeg, channels=3), (8, 8)
-                ),
-                tf.where(valid, image_bytes, self.grey),
-                fn_output_signature=tf.TensorSpec((8, 8, 3), tf.float32),
-            )
-            flat = tf.reshape(pixels / 255, (-1, 192))
+            images, valid = decoding.evaluation_images(image_bytes, 8)
+            pixels = (images + 1) / 2
+            flat = tf.reshape(pixels, (-1, 192))
             return {"embedding": flat @ self.kernel, "valid": valid}
 
     tf.saved_model.save(Small(), str(directory))
