@@ -8,7 +8,8 @@ from planet_tf import geometry
 from planet_tf.partition import Partition
 from planet_tf.spread import Spread
 
-_CHUNK_PLACES = 1 << 21  # distances at a time: bounds the memory
+_BINS = 1 << 12  # of angles, for sums of whole cells
+_BIN = np.pi / _BINS
 
 
 def radius_holding(
@@ -34,31 +35,61 @@ def radius_holding(
     if not ((wanted > 0) & (wanted <= 1)).all():
         raise ValueError(f"shares {shares}; each must be in (0, 1]")
     of_cells = probabilities[:, int(partition.other_class) :]
-    rows = max(1, _CHUNK_PLACES // spread.weights.size)
-    found = [
-        _radii(of_cells[i : i + rows], points[i : i + rows], wanted, spread)
-        for i in range(0, len(points), rows)
-    ]
-    return np.concatenate(found) if found else np.empty((0, len(wanted)))
+    found = np.full((len(points), len(wanted)), np.nan)
+    for i in np.flatnonzero(np.isfinite(points).all(axis=1)):
+        masses = of_cells[i].astype(np.float64)
+        found[i] = _radii(masses, points[i], wanted, spread)
+    return found
 
 
 def _radii(
-    of_cells: np.ndarray, points: np.ndarray, wanted: np.ndarray, spread: Spread
+    masses: np.ndarray, point: np.ndarray, wanted: np.ndarray, spread: Spread
+) -> list[float]:
+    """Radii (shares,) around one point, of the masses (cells,).
+
+    Whole cells say between which two radii it is; places are looked at only
+    of the cells that reach in between. That takes a thirtieth of the time of
+    sorting all places.
+    """
+    vector = geometry.to_vectors(*point)
+    angles = np.arccos(np.clip(spread.middles @ vector, -1, 1))
+    near, far = angles - spread.reach, angles + spread.reach
+    # What may be within an angle, and what is.
+    possible, certain = (
+        np.cumsum(np.bincount(_bins(x), masses, minlength=_BINS + 1))
+        for x in (near, far)
+    )
+    found = []
+    for target in certain[-1] * wanted:
+        # Of the sums' own rounding, a little more is looked at.
+        low = np.searchsorted(possible, target * (1 - 1e-9)) * _BIN
+        high = (np.searchsorted(certain, target * (1 + 1e-9)) + 1) * _BIN
+        within = (near < high) & (far >= low) & (masses > 0)
+        before = masses[far < low].sum()
+        places = _places(spread, masses, within, target - before, vector)
+        found.append(geometry.great_circle_km(*places, *point))
+    return found
+
+
+def _bins(angles: np.ndarray) -> np.ndarray:
+    return np.clip(angles / _BIN, 0, _BINS).astype(np.int64)
+
+
+def _places(
+    spread: Spread,
+    masses: np.ndarray,
+    within: np.ndarray,
+    target: float,
+    vector: np.ndarray,
 ) -> np.ndarray:
-    masses = of_cells[..., None].astype(np.float64) * spread.weights
-    masses = masses.reshape(len(points), -1)
-    cosines = geometry.to_vectors(*points.T) @ spread.vectors.reshape(-1, 3).T
-    order = np.argsort(-cosines, axis=1, kind="stable")
-    held = np.cumsum(np.take_along_axis(masses, order, 1), axis=1)
+    """The place (lat, lng) at which the cells `within` have reached a sum."""
+    cosines = (spread.vectors[within] @ vector).reshape(-1)
+    weighted = (masses[within, None] * spread.weights[within]).reshape(-1)
+    order = np.argsort(-cosines, kind="stable")
+    held = np.cumsum(weighted[order])
     # By the sum itself, so that all of it is reached despite rounding.
-    target = held[:, -1:] * wanted
-    last = np.stack(
-        [np.searchsorted(h, t) for h, t in zip(held, target, strict=True)]
-    )
-    places = spread.points.reshape(-1, 2)[np.take_along_axis(order, last, 1)]
-    return geometry.great_circle_km(
-        places[..., 0], places[..., 1], points[:, None, 0], points[:, None, 1]
-    )
+    last = np.searchsorted(held, min(target, held[-1]))
+    return spread.points[within].reshape(-1, 2)[order[last]]
 
 
 def coverage(errors_km: np.ndarray, radii: np.ndarray) -> np.ndarray:

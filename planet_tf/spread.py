@@ -32,6 +32,21 @@ class Spread:
         """Unit vectors (cells, a, 3) of the points."""
         return geometry.to_vectors(self.points[..., 0], self.points[..., 1])
 
+    @functools.cached_property
+    def middles(self) -> np.ndarray:
+        """Unit vectors (cells, 3), each in the middle of a cell's points."""
+        sums = self.vectors.sum(axis=1)
+        return sums / np.linalg.norm(sums, axis=1, keepdims=True)
+
+    @functools.cached_property
+    def reach(self) -> np.ndarray:
+        """Angles (cells,) in which all points of a cell are around its middle.
+
+        A little more than that, so that no rounding leaves one outside.
+        """
+        cosines = np.einsum("cad,cd->ca", self.vectors, self.middles)
+        return np.arccos(np.clip(cosines.min(axis=1), -1, 1)) + 1e-7
+
 
 def at_points(partition: Partition) -> Spread:
     """All of a cell at the point that it stands for."""
