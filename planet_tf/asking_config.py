@@ -6,6 +6,16 @@ from planet_tf import answers, config_flags
 from planet_tf.config_flags import option
 
 
+def _min_cell_km() -> float:
+    return option(
+        0.0,
+        help="say no more than a cell at least so many km wide (of a square of"
+        " its area): cells are put together before anything is answered",
+        low=0,
+        high=7142,  # larger ones there are not
+    )
+
+
 @dataclasses.dataclass(frozen=True)
 class EvaluateConfig:
     """Options of `planet_tf.evaluate`."""
@@ -169,6 +179,7 @@ class PredictConfig:
     out: str = option(".", help="directory for the maps")
     top: int = option(5, help="answers for each photo", low=1, high=100)
     maps: bool = option(True, help="draw a PNG of the distribution")
+    min_cell_km: float = _min_cell_km()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -200,4 +211,60 @@ class PredictAlbumConfig:
         " --outlier_km of its answer",
         low=0,
         high=1,
+    )
+    min_cell_km: float = _min_cell_km()
+
+
+@dataclasses.dataclass(frozen=True)
+class ServeConfig:
+    """Options of `planet_tf.serve`."""
+
+    model_dir: str = option(
+        help="directory of a trained photo model, or of an album model, which"
+        " has its photo model with it"
+    )
+    host: str = option(
+        "127.0.0.1",
+        help="address to listen on; 0.0.0.0 is open to whoever reaches this"
+        " machine",
+    )
+    port: int = option(
+        8765, help="port to listen on; 0: any free one", low=0, high=65535
+    )
+    allowed_hosts: tuple[str, ...] = option(
+        (),
+        help="names under which clients may ask for this server, beside --host;"
+        " *: any, where a proxy in front has checked them",
+    )
+    min_cell_km: float = _min_cell_km()
+    max_bytes: int = option(
+        20_000_000, help="largest photo that is taken, in bytes", low=1
+    )
+    max_pixels: int = option(
+        89_478_485, help="largest photo that is taken, in pixels", low=1
+    )
+    max_photos: int = option(60, help="most photos of one request", low=1)
+    max_request_bytes: int = option(
+        100_000_000, help="largest request, of all its photos", low=1
+    )
+    request_seconds: float = option(
+        60.0, help="a request that takes longer is given up", low=0.001
+    )
+    queue: int = option(
+        512,
+        help="most photos that are accepted and not answered; beyond, requests"
+        " are told to come again",
+        low=1,
+    )
+    batch_size: int = option(
+        32, help="most photos that the model is asked about at once", low=1
+    )
+    batch_wait_ms: float = option(
+        3.0, help="how long a photo waits for others to be asked with", low=0
+    )
+    decoders: int = option(
+        0, help="threads that decode photos; 0: one for each core", low=0
+    )
+    shutdown_seconds: float = option(
+        30.0, help="for what was accepted to be answered, after SIGTERM", low=0
     )

@@ -7,6 +7,7 @@ of it, so that its probability is the sum of theirs, and these lie side by side.
 """
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 
@@ -80,6 +81,25 @@ def to_width(fine: Partition, km: float) -> Coarse:
     sums = np.add.reduceat(photos, starts)
     weights = photos if photos.all() else np.ones(len(photos), np.int64)
     return _coarse(fine, ids, sums, starts, weights, fine.max_photos)
+
+
+def limited(
+    fine: Partition, min_km: float
+) -> tuple[Partition, Callable[[np.ndarray], np.ndarray]]:
+    """The classes that may be answered, and what makes their probabilities.
+
+    Args:
+      fine: the classes of a model.
+      min_km: no cell may be narrower; 0 for no limit.
+
+    Returns:
+      A partition, and a function of probabilities (n, fine classes) that gives
+      those (n, classes) of its classes.
+    """
+    if not min_km:
+        return fine, lambda probabilities: probabilities
+    coarse = to_width(fine, min_km)
+    return coarse.partition, coarse.probabilities
 
 
 def _coarse(

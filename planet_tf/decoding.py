@@ -179,12 +179,12 @@ def _square_of_png(png: tf.Tensor, size: int) -> tf.Tensor:
         data=["a photo has too many pixels", sides],
     )
     with tf.control_dependencies([check]):
-        rgba = tf.cast(tf.io.decode_png(png, channels=4), tf.float32)
-    opaque = rgba[..., 3:] / 255.0
-    rgb = rgba[..., :3] * opaque + 255.0 * (1.0 - opaque)
+        rgba = tf.io.decode_png(png, channels=4)
     side = tf.minimum(sides[0], sides[1])
     left, top = (sides[0] - side) // 2, (sides[1] - side) // 2
-    square = rgb[top : top + side, left : left + side]
+    rgba = tf.cast(rgba[top : top + side, left : left + side], tf.float32)
+    opaque = rgba[..., 3:] / 255.0
+    square = rgba[..., :3] * opaque + 255.0 * (1.0 - opaque)
     # Means of 2, 4 or 8 first, as of a JPEG; see _window_pixels.
     halvings = tf.math.count_nonzero(
         tf.stack([side >= size << i for i in (1, 2, 3)]), dtype=tf.int32

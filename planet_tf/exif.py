@@ -39,6 +39,17 @@ def taken_at(tags: Mapping[int, Any]) -> int:
     return parse_time(clock) if time == records.UNKNOWN_TIME else time
 
 
+def time_text(time: int) -> str:
+    """A time as people read it; "" if it is unknown."""
+    if time == records.UNKNOWN_TIME:
+        return ""
+    start = datetime.datetime(1970, 1, 1)
+    try:
+        return f"{start + datetime.timedelta(seconds=time):%Y-%m-%d %H:%M:%S}"
+    except OverflowError:
+        return f"{time} s"  # of a manifest with another clock
+
+
 def parse_time(text: str) -> int:
     """Unix seconds of an ISO or EXIF date; records.UNKNOWN_TIME if it is none.
 

@@ -160,7 +160,8 @@ class Geolocator:
 
     Attributes:
       partition: the classes that are answered: those of the model, or put
-        together to be no finer than asked for.
+        together to be no narrower than `min_cell_km`. All that is answered is
+        made of their sums, so that nothing finer gets out.
       photo_size: pixels of the short side of photos, as `images.fit` makes
         them.
       config: of the training run.
@@ -172,32 +173,34 @@ class Geolocator:
         self.photo_size: int = self.config["photo_size"]
         partition = model_dir.read_partition(directory)
         self.module = load(directory, partition)
-        # All that is answered is made of these sums: nothing finer gets out.
-        self._coarse = (
-            coarsening.to_width(partition, min_cell_km) if min_cell_km else None
+        self.partition, self._limited = coarsening.limited(
+            partition, min_cell_km
         )
-        self.partition = self._coarse.partition if self._coarse else partition
 
-    def ask(self, jpegs: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
-        """What the model makes of JPEGs.
-
-        Returns:
-          Probabilities (n, classes) float32 by label, and (n,) bool which
-          images could be decoded; the others' probabilities mean nothing.
-        """
-        found = self.module.distribution(tf.constant(list(jpegs), tf.string))
-        of_classes = found["probabilities"].numpy()
-        return self.limited(of_classes), found["valid"].numpy()
+    @property
+    def weights(self) -> str:
+        """The fingerprint of the model's weights."""
+        return self.module.weights.numpy().decode()
 
     def probabilities(self, jpegs: Sequence[bytes]) -> np.ndarray:
         """Probabilities (n, classes) float32 for JPEG bytes, by label."""
-        return self.ask(jpegs)[0]
+        found = self.module.distribution(tf.constant(list(jpegs)))
+        return self._limited(found["probabilities"].numpy())
 
-    def limited(self, of_classes: np.ndarray) -> np.ndarray:
-        """Probabilities (n, classes), of those of the model's own classes."""
-        if self._coarse is None:
-            return of_classes
-        return self._coarse.probabilities(of_classes)
+    def embed(self, jpegs: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
+        """The penultimate layer.
+
+        Returns:
+          (n, features) float32, and (n,) bool which images could be decoded;
+          the others' rows mean nothing.
+        """
+        found = self.module.embed(tf.constant(list(jpegs)))
+        return found["embedding"].numpy(), found["valid"].numpy()
+
+    def classify(self, embedding: np.ndarray) -> np.ndarray:
+        """Probabilities (n, classes) float32 of the penultimate layer."""
+        found = self.module.classify(tf.constant(embedding))
+        return self._limited(found["probabilities"].numpy())
 
     def answers(self, probabilities: np.ndarray, k: int) -> np.ndarray:
         """The k likeliest cells (n, k), as positions in the partition."""

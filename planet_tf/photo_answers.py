@@ -97,14 +97,15 @@ class Answerer:
     Nothing in an answer is finer than the partition's cells.
     """
 
-    def __init__(self, partition: Partition, top: int = metrics.TOP):
+    def __init__(self, partition: Partition):
         self.partition = partition
-        self.top = min(top, len(partition.tokens))
 
-    def answers(self, probabilities: np.ndarray) -> list[Answer]:
-        """Answers for probabilities (n, classes) by label."""
+    def answers(
+        self, probabilities: np.ndarray, top: int = metrics.TOP
+    ) -> list[Answer]:
+        """Answers of `top` cells for probabilities (n, classes) by label."""
         of_cells = probabilities[:, int(self.partition.other_class) :]
-        best = metrics.ranked(of_cells, self.top)
+        best = metrics.ranked(of_cells, top)
         radii = radius.radius_holding(
             probabilities,
             self.partition,

@@ -39,8 +39,8 @@ def predict(config: PredictConfig, photos: Sequence[str]) -> int:
     """Answers for each photo that can be read; 1 if one could not be."""
     from planet_tf import export, images, maps, photo_answers, rejects
 
-    locator = export.Geolocator(config.model_dir)
-    answerer = photo_answers.Answerer(locator.partition, config.top)
+    locator = export.Geolocator(config.model_dir, config.min_cell_km)
+    answerer = photo_answers.Answerer(locator.partition)
     os.makedirs(config.out, exist_ok=True)
     failed = 0
     taken: set[str] = set()
@@ -53,7 +53,7 @@ def predict(config: PredictConfig, photos: Sequence[str]) -> int:
             failed = 1
             continue
         probabilities = locator.probabilities([jpeg])
-        [answer] = answerer.answers(probabilities)
+        [answer] = answerer.answers(probabilities, config.top)
         print(path)
         print("\n".join(answer.lines()))
         if config.maps:

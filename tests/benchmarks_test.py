@@ -6,6 +6,7 @@ import pytest
 from benchmarks import evaluate as evaluate_benchmark
 from benchmarks import measure
 from benchmarks import partition as partition_benchmark
+from benchmarks import serve as serve_benchmark
 
 
 def test_a_process_is_measured_with_those_it_starts(tmp_path):
@@ -98,3 +99,20 @@ def test_partitions_that_differ_are_noticed(tmp_path):
     one, other = (folder / "direct.json" for folder in folders)
     assert partition_benchmark._same(one, one)
     assert not partition_benchmark._same(one, other)
+
+
+@pytest.mark.slow
+def test_a_server_is_measured_beside_the_bare_model(capsys):
+    options = [
+        "--image_size=75",
+        "--width=0.25",
+        "--cells=100",
+        "--clients=3",
+        "--requests=12",
+        "--rounds=1",
+        "--seconds=0.1",
+    ]
+    assert serve_benchmark.main(["serve", *options]) == 0
+    text = capsys.readouterr().out
+    assert "| planet_tf.serve |" in text and "| with images.fit |" in text
+    assert "12 requests" in text

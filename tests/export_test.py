@@ -168,12 +168,17 @@ def test_a_limit_puts_cells_together(locator, small_model, make_jpeg):
     widths = [geometry.cell_area_km2(t) ** 0.5 for t in coarse.partition.tokens]
     assert min(widths) >= 1000
     jpegs = [make_jpeg(seed=i) for i in range(3)]
-    shares, valid = coarse.ask(jpegs)
-    assert valid.all() and shares.shape == (3, len(widths))
+    shares = coarse.probabilities(jpegs)
+    assert shares.shape == (3, len(widths))
     owner = coarse.partition.labels(*locator.partition.latlng.T)
     fine = locator.probabilities(jpegs)
     wanted = [np.bincount(owner, row, len(widths)) for row in fine]
     np.testing.assert_allclose(shares, wanted, atol=1e-6)
+    embedding, valid = coarse.embed([*jpegs, b"none"])
+    assert valid.tolist() == [True] * 3 + [False]
+    np.testing.assert_allclose(
+        coarse.classify(embedding[:3]), shares, atol=1e-6
+    )
 
 
 @pytest.mark.slow

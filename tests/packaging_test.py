@@ -98,7 +98,7 @@ def test_workers_install_neither_tensorflow_nor_plots(setup):
 def test_what_a_module_imports_is_in_setup_and_in_build(setup, path):
     extras = setup["extras_require"]
     listed = names(setup["install_requires"])
-    for extra in ("train", "viz", "heic", "tpu-check"):
+    for extra in ("train", "viz", "serve", "heic", "tpu-check"):
         listed |= names(extras[extra])
     used = imported(path)
     assert used <= listed

@@ -41,7 +41,7 @@ def test_countries_are_named_by_the_sum_of_their_cells(cells):
 def test_without_polygons_there_are_no_countries(cells, monkeypatch):
     monkeypatch.setattr(countries, "available", lambda: False)
     shares = np.full((2, cells.num_classes), 1 / cells.num_classes)
-    first, second = photo_answers.Answerer(cells, 3).answers(shares)
+    first, second = photo_answers.Answerer(cells).answers(shares, 3)
     assert first == second
     assert first.countries == () and first.json()["countries"] == []
     assert len(first.lines()) == 1 + 3 + 1

@@ -259,3 +259,13 @@ def test_a_folder_without_photos_is_refused(album_models, tmp_path, capfd):
     (tmp_path / "empty").mkdir()
     assert predict(album_models[0], tmp_path, tmp_path / "empty") == 1
     assert f"no photos in {tmp_path / 'empty'}" in capfd.readouterr().err
+
+
+@pytest.mark.slow
+def test_no_answer_is_finer_than_asked_for(album_models, folder, tmp_path):
+    options = ["--nomaps", "--min_cell_km=6000"]
+    assert predict(album_models[0], tmp_path, folder, options=options) == 0
+    for row in answers(tmp_path):
+        for what in ("single", "album"):
+            area = geometry.cell_area_km2(row[f"{what}_cell"])
+            assert area**0.5 >= 6000

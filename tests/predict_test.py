@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from planet_tf import export, predict
+from planet_tf import export, geometry, predict
 
 
 def run(small_model, tmp_path, *photos, options=()):
@@ -100,6 +100,24 @@ def test_each_photo_gets_a_map_even_with_the_name_of_another(
     assert [path.name for path in maps] == ["a-2-map.png", "a-map.png"]
     for path in maps:
         assert Image.open(io.BytesIO(path.read_bytes())).width > 1000
+
+
+def test_no_answer_is_finer_than_asked_for(
+    small_model, tmp_path, make_jpeg, capfd
+):
+    photo = tmp_path / "a.jpg"
+    photo.write_bytes(make_jpeg())
+    options = ["--min_cell_km=6000", "--top=100", "--nomaps"]
+    assert run(small_model, tmp_path, photo, options=options) == 0
+    coarse = export.Geolocator(str(small_model), 6000).partition
+    found = rows(capfd.readouterr().out)
+    assert 0 < len(found) == len(coarse.tokens) < 4
+    points = dict(zip(coarse.tokens, coarse.points, strict=True))
+    for _, lat, lng, token in found:
+        assert geometry.cell_area_km2(token) ** 0.5 >= 6000
+        assert (float(lat), float(lng)) == pytest.approx(
+            points[token], abs=1e-4
+        )
 
 
 def test_no_photo_is_a_usage_error(capsys):

@@ -1,0 +1,144 @@
+"""From what a client sent to what the model says of it."""
+
+import asyncio
+import concurrent.futures
+import dataclasses
+import logging
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import Future
+from typing import TypeVar
+
+from planet_tf import serving_intake, serving_metrics, serving_queue
+from planet_tf.asking_config import ServeConfig
+from planet_tf.serving_intake import Photo, Refused, Upload
+from planet_tf.serving_model import Asked, Model
+
+_LOG = logging.getLogger(__name__)
+_LOOK_SECONDS = 0.5  # between looks whether a client is still there
+
+Value = TypeVar("Value")
+
+
+class Gone(Exception):
+    """The client did not wait for its answer."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Reply:
+    """A photo and what the model makes of it, or why it was refused."""
+
+    name: str
+    photo: Photo | None = None
+    asked: Asked | None = None
+    error: Refused | None = None
+
+
+class Desk:
+    """Decodes photos, asks the model, and does so for many clients at once.
+
+    Attributes:
+      model: that is asked.
+      batcher: that asks it.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        config: ServeConfig,
+        metrics: serving_metrics.Metrics,
+    ):
+        self.model, self.config, self._metrics = model, config, metrics
+        self.batcher = serving_queue.Batcher(
+            model.ask,
+            size=config.batch_size,
+            wait_seconds=config.batch_wait_ms / 1e3,
+            room=config.queue,
+            observe=metrics.observe_batch,
+        )
+        metrics.accepted.set_function(lambda: self.batcher.accepted)
+        self._threads = concurrent.futures.ThreadPoolExecutor(
+            config.decoders or os.cpu_count(), thread_name_prefix="decode"
+        )
+
+    async def ask(
+        self,
+        read: Callable[[], Awaitable[Sequence[Upload]]],
+        gone: Callable[[], Awaitable[bool]],
+    ) -> list[Reply]:
+        """What the model makes of the photos of a request, in their order.
+
+        Args:
+          read: reads them.
+          gone: whether the client has gone.
+
+        Raises:
+          Refused, Gone, serving_queue.Overloaded, serving_queue.Stopping,
+          TimeoutError.
+        """
+        with self.batcher.accept(1) as place:
+            async with asyncio.timeout(self.config.request_seconds):
+                uploads = await read()
+                place.resize(len(uploads))
+                prepared = await asyncio.gather(
+                    *(self.run(self._prepare, upload) for upload in uploads)
+                )
+                good = [reply for reply in prepared if reply.photo]
+                futures = place.ask([reply.photo.jpeg for reply in good])
+                try:
+                    found = await _all(futures, gone)
+                finally:
+                    for future in futures:
+                        future.cancel()
+        answered = iter(found)
+        replies = [
+            self._with_answer(reply, next(answered)) if reply.photo else reply
+            for reply in prepared
+        ]
+        for reply in replies:
+            result = reply.error.code if reply.error else "answered"
+            self._metrics.photos.labels(result).inc()
+        return replies
+
+    async def run(self, call: Callable[..., Value], *args: object) -> Value:
+        """The value of a function that takes a while."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, call, *args)
+
+    def stop(self) -> None:
+        """Answers what was accepted; accepts nothing more."""
+        self.batcher.stop()
+        self._threads.shutdown()
+
+    def _prepare(self, upload: Upload) -> Reply:
+        size = self.model.photos.photo_size
+        try:
+            photo = serving_intake.prepare(upload, size, self.config)
+        except Refused as error:
+            return Reply(upload.name, error=error)
+        return Reply(upload.name, photo)
+
+    def _with_answer(self, reply: Reply, asked: Asked | None) -> Reply:
+        if asked is None:
+            error = serving_intake.unreadable()
+            return dataclasses.replace(reply, error=error, photo=None)
+        return dataclasses.replace(reply, asked=asked)
+
+
+async def _all(
+    futures: Sequence[Future], gone: Callable[[], Awaitable[bool]]
+) -> list[Asked | None]:
+    """The values of all; Gone if nobody waits for them any more."""
+    waiting = [asyncio.wrap_future(future) for future in futures]
+    pending = set(waiting)
+    while pending:
+        _, pending = await asyncio.wait(pending, timeout=_LOOK_SECONDS)
+        if pending and await gone():
+            raise Gone
+    try:
+        return [future.result() for future in waiting]
+    except Exception as error:
+        _LOG.exception("the model failed")
+        raise Refused(
+            500, "failed", "The model could not answer; it is our fault."
+        ) from error

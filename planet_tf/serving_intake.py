@@ -1,0 +1,265 @@
+"""What clients send: photos within limits, kept in memory and nowhere else."""
+
+import dataclasses
+import io
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import python_multipart
+from python_multipart.exceptions import FormParserError
+
+from planet_tf import exif, images, records
+from planet_tf.asking_config import ServeConfig
+from planet_tf.rejects import PhotoError, Reason
+
+FIELD = "photo"  # what the parts of a form are called
+# What is wrong with a photo: the code of the answer, and a line for people.
+_FAULTS = {
+    Reason.NOT_AN_IMAGE: (415, "This is no photo: send a JPEG, PNG or WebP."),
+    Reason.UNSUPPORTED_FORMAT: (
+        415,
+        "Photos of this kind are not read: send a JPEG, PNG or WebP.",
+    ),
+    Reason.TRUNCATED_IMAGE: (422, "The photo is cut off: send all of it."),
+    Reason.CORRUPT_IMAGE: (422, "The photo is damaged and cannot be read."),
+    Reason.TOO_MANY_PIXELS: (
+        422,
+        "The photo has too many pixels: send a smaller copy.",
+    ),
+    Reason.TOO_SMALL: (422, "The photo is too small to show anything."),
+}
+
+
+class Refused(Exception):
+    """A request, or a photo, that is not answered.
+
+    Attributes:
+      status: of HTTP.
+      code: for programs.
+      message: for people: what is wrong and what to do.
+    """
+
+    def __init__(self, status: int, code: str, message: str):
+        super().__init__(message)
+        self.status, self.code, self.message = status, code, message
+
+    def json(self) -> dict[str, str]:
+        """As answers have it."""
+        return {"code": self.code, "message": self.message}
+
+
+@dataclasses.dataclass(frozen=True)
+class Upload:
+    """A file that a client sent; `name` is "" if it has none."""
+
+    name: str
+    data: bytes
+
+
+@dataclasses.dataclass(frozen=True)
+class Taken:
+    """What a photo's EXIF says of where and when it was taken.
+
+    Attributes:
+      place: (lat, lng) in degrees, None if it does not say.
+      time: Unix seconds, or records.UNKNOWN_TIME.
+    """
+
+    place: tuple[float, float] | None
+    time: int
+
+    def json(self) -> dict[str, Any] | None:
+        """As answers have it; None if nothing is known."""
+        if self.place is None and self.time == records.UNKNOWN_TIME:
+            return None
+        lat, lng = self.place or (None, None)
+        return {"lat": lat, "lng": lng, "time": exif.time_text(self.time)}
+
+
+@dataclasses.dataclass(frozen=True)
+class Photo:
+    """A photo that the model can be asked about."""
+
+    name: str
+    jpeg: bytes
+    taken: Taken
+
+
+def too_large(limit: int, what: str) -> Refused:
+    """The refusal of what has more than `limit` bytes."""
+    return Refused(
+        413,
+        "too_many_bytes",
+        f"{what} is larger than {limit / 1e6:g} MB, which is the limit here:"
+        " send a smaller copy.",
+    )
+
+
+def unreadable() -> Refused:
+    """The refusal of what Pillow reads and TensorFlow does not."""
+    status, line = _FAULTS[Reason.CORRUPT_IMAGE]
+    return Refused(status, str(Reason.CORRUPT_IMAGE), line)
+
+
+async def read_body(stream: AsyncIterator[bytes], limit: int) -> bytes:
+    """A request's body; Refused once it has more than `limit` bytes."""
+    body = bytearray()
+    async for chunk in stream:
+        body += chunk
+        if len(body) > limit:
+            raise too_large(limit, "The request")
+    return bytes(body)
+
+
+async def read_uploads(
+    content_type: str, stream: AsyncIterator[bytes], config: ServeConfig
+) -> list[Upload]:
+    """The files of a request: its body, or the parts of a form.
+
+    Raises:
+      Refused: if it is no form, or breaks a limit: as soon as it does.
+    """
+    kind, options = python_multipart.multipart.parse_options_header(
+        content_type
+    )
+    if kind != b"multipart/form-data":
+        limit = min(config.max_bytes, config.max_request_bytes)
+        return [Upload("", await read_body(stream, limit))]
+    if not options.get(b"boundary"):
+        raise _bad_form("it names no boundary")
+    form = _Form(config)
+    try:
+        parser = python_multipart.MultipartParser(
+            options[b"boundary"], form.callbacks()
+        )
+        size = 0
+        async for chunk in stream:
+            size += len(chunk)
+            if size > config.max_request_bytes:
+                raise too_large(config.max_request_bytes, "The request")
+            parser.write(chunk)
+        parser.finalize()
+    except FormParserError as error:
+        raise _bad_form(str(error)) from error
+    if not form.ended:
+        raise _bad_form("it is cut off")
+    if not form.uploads:
+        raise _bad_form(f"no part of it is a file named {FIELD!r}")
+    return form.uploads
+
+
+def _bad_form(why: str) -> Refused:
+    return Refused(
+        400,
+        "bad_form",
+        f"The form cannot be read: {why}. Send photos as files named"
+        f" {FIELD!r} in multipart/form-data, or one photo as the body.",
+    )
+
+
+class _Form:
+    """Collects the files of a form as its parser comes upon them."""
+
+    def __init__(self, config: ServeConfig):
+        self.config = config
+        self.uploads: list[Upload] = []
+        self.ended = False
+        self._header, self._value = b"", b""
+        self._disposition = b""
+        self._data: bytearray | None = None
+
+    def callbacks(self) -> dict[str, Callable]:
+        """What the parser calls."""
+        return {
+            "on_part_begin": self._begin,
+            "on_header_field": self._field,
+            "on_header_value": self._add_value,
+            "on_header_end": self._end_header,
+            "on_headers_finished": self._open,
+            "on_part_data": self._add_data,
+            "on_part_end": self._close,
+            "on_end": self._end,
+        }
+
+    def _begin(self) -> None:
+        self._header = self._value = self._disposition = b""
+        self._data = None
+
+    def _field(self, data: bytes, start: int, end: int) -> None:
+        self._header += data[start:end]
+
+    def _add_value(self, data: bytes, start: int, end: int) -> None:
+        self._value += data[start:end]
+
+    def _end_header(self) -> None:
+        if self._header.lower() == b"content-disposition":
+            self._disposition = self._value
+        self._header = self._value = b""
+
+    def _open(self) -> None:
+        _, options = python_multipart.multipart.parse_options_header(
+            self._disposition
+        )
+        if options.get(b"name") != FIELD.encode() or b"filename" not in options:
+            return
+        if len(self.uploads) == self.config.max_photos:
+            raise Refused(
+                413,
+                "too_many_photos",
+                f"More than {self.config.max_photos} photos, which is the"
+                " limit here: send some of them.",
+            )
+        self._name = options[b"filename"].decode("utf-8", "replace")
+        self._data = bytearray()
+
+    def _add_data(self, data: bytes, start: int, end: int) -> None:
+        if self._data is None:
+            return
+        # One byte more than the limit is enough to refuse it, with its name.
+        room = self.config.max_bytes + 1 - len(self._data)
+        self._data += data[start : min(end, start + room)]
+
+    def _close(self) -> None:
+        if self._data is not None:
+            self.uploads.append(Upload(self._name, bytes(self._data)))
+
+    def _end(self) -> None:
+        self.ended = True
+
+
+def prepare(upload: Upload, photo_size: int, config: ServeConfig) -> Photo:
+    """A photo as the model takes it, and what its EXIF says.
+
+    Args:
+      upload: the file.
+      photo_size: pixels of the short side that the model is asked with.
+      config: the limits.
+
+    Raises:
+      Refused: if it is no photo, or breaks a limit.
+    """
+    if len(upload.data) > config.max_bytes:
+        raise too_large(config.max_bytes, "The photo")
+    limits = images.Limits(max_pixels=config.max_pixels)
+    try:
+        jpeg = images.fit(upload.data, photo_size, limits=limits)
+    except PhotoError as error:
+        status, line = _FAULTS[error.reason]
+        raise Refused(
+            status, str(error.reason), f"{line} ({error.detail})"
+        ) from error
+    return Photo(upload.name, jpeg, _taken(upload.data))
+
+
+def _taken(data: bytes) -> Taken:
+    """A broken EXIF is no reason to refuse a photo."""
+    try:
+        lat, lng, time = images.read_exif(io.BytesIO(data))
+        known = abs(lat) <= 90 and abs(lng) <= 180 and (lat or lng)
+        return Taken((lat, lng) if known else None, time)
+    except PhotoError:
+        pass
+    try:
+        return Taken(None, images.read_time(io.BytesIO(data)))
+    except PhotoError:
+        return Taken(None, records.UNKNOWN_TIME)

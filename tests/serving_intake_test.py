@@ -1,0 +1,173 @@
+import asyncio
+import dataclasses
+
+import bad_inputs
+import pytest
+
+from planet_tf import records, serving_intake
+from planet_tf.asking_config import ServeConfig
+from planet_tf.rejects import Reason
+from planet_tf.serving_intake import Refused, Upload
+
+CONFIG = ServeConfig(
+    model_dir="", max_bytes=1000, max_photos=3, max_request_bytes=2500
+)
+BOUNDARY = "xyz"
+FORM = f"multipart/form-data; boundary={BOUNDARY}"
+
+
+def form(*parts, end=True):
+    """A form of (name of the field, name of the file or None, data)."""
+    body = b""
+    for field, name, data in parts:
+        file = "" if name is None else f'; filename="{name}"'
+        body += (
+            f"--{BOUNDARY}\r\nContent-Disposition: form-data;"
+            f' name="{field}"{file}\r\n\r\n'
+        ).encode()
+        body += data + b"\r\n"
+    return body + (f"--{BOUNDARY}--\r\n".encode() if end else b"")
+
+
+def read(content_type, body, config=CONFIG, chunk=7):
+    sent = 0
+
+    async def stream():
+        nonlocal sent
+        for at in range(0, len(body), chunk):
+            sent = at + chunk
+            yield body[at : at + chunk]
+
+    found = asyncio.run(
+        serving_intake.read_uploads(content_type, stream(), config)
+    )
+    assert sent >= len(body)
+    return found
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 10_000])
+def test_files_of_a_form_come_with_their_names(chunk):
+    parts = [
+        ("photo", "a.jpg", b"one\r\n--xy"),
+        ("comment", None, b"not a file"),
+        ("other", "c.jpg", b"another field"),
+        ("photo", "dé/b.jpg", b""),
+    ]
+    found = read(FORM, form(*parts), chunk=chunk)
+    assert found == [Upload("a.jpg", b"one\r\n--xy"), Upload("dé/b.jpg", b"")]
+
+
+@pytest.mark.parametrize("kind", ["", "image/jpeg", "application/x-any"])
+def test_any_other_body_is_one_file(kind):
+    assert read(kind, b"x" * 1000) == [Upload("", b"x" * 1000)]
+
+
+def refusal(*args, **options):
+    with pytest.raises(Refused) as caught:
+        read(*args, **options)
+    return caught.value
+
+
+def test_a_body_is_refused_as_soon_as_it_is_too_large():
+    def endless():
+        async def stream():
+            while True:
+                yield b"x" * 100
+
+        return stream()
+
+    with pytest.raises(Refused) as caught:
+        asyncio.run(serving_intake.read_uploads("", endless(), CONFIG))
+    assert caught.value.status == 413
+    with pytest.raises(Refused) as caught:
+        asyncio.run(serving_intake.read_uploads(FORM, endless(), CONFIG))
+    assert caught.value.status in (400, 413)
+
+
+def test_a_form_is_refused_for_all_its_bytes_and_for_too_many_photos():
+    large = form(*[("photo", f"{i}", b"x" * 900) for i in range(3)])
+    found = refusal(FORM, large)
+    assert (found.status, found.code) == (413, "too_many_bytes")
+    many = form(*[("photo", f"{i}", b"x") for i in range(4)])
+    found = refusal(FORM, many)
+    assert (found.status, found.code) == (413, "too_many_photos")
+    assert "3 photos" in found.message
+
+
+def test_a_part_that_is_too_large_is_kept_no_further_than_that():
+    photos = form(("photo", "large", b"x" * 1500), ("photo", "b", b"y"))
+    large, small = read(FORM, photos)
+    assert len(large.data) == 1001 and small.data == b"y"
+    with pytest.raises(Refused) as caught:
+        serving_intake.prepare(large, 75, CONFIG)
+    assert caught.value.code == "too_many_bytes"
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("multipart/form-data", form(("photo", "a", b"x"))),
+        (FORM, b""),
+        (FORM, b"no form at all"),
+        (FORM, form(("photo", "a", b"x"), end=False)),
+        (FORM, form(("photo", "a", b"x"))[:40]),
+        (FORM, form(("photo", None, b"no file name"))),
+        (FORM, form()),
+    ],
+)
+def test_a_form_that_is_none_is_refused_with_what_to_send(kind, body):
+    found = refusal(kind, body)
+    assert (found.status, found.code) == (400, "bad_form")
+    assert "'photo'" in found.message
+
+
+CASES = bad_inputs.images()
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_odd_photos_are_refused_by_their_reason_or_taken(name):
+    data, reason = CASES[name]
+    config = dataclasses.replace(CONFIG, max_bytes=10_000_000)
+    upload = Upload(name, data)
+    if not isinstance(reason, Reason):
+        found = serving_intake.prepare(upload, 75, config)
+        assert found.jpeg.startswith(b"\xff\xd8")
+        assert found.taken.json() is None
+        return
+    with pytest.raises(Refused) as caught:
+        serving_intake.prepare(upload, 75, config)
+    assert caught.value.code == str(reason)
+    kinds = (Reason.NOT_AN_IMAGE, Reason.UNSUPPORTED_FORMAT)
+    assert caught.value.status == (415 if reason in kinds else 422)
+
+
+def test_the_limit_of_pixels_is_the_servers_own(make_jpeg):
+    config = dataclasses.replace(CONFIG, max_pixels=80 * 60 - 1, max_bytes=9999)
+    with pytest.raises(Refused, match="80 x 60"):
+        serving_intake.prepare(Upload("", make_jpeg(80, 60)), 75, config)
+
+
+def test_what_the_exif_says_is_told_where_it_is_a_place(tmp_path):
+    config = dataclasses.replace(CONFIG, max_bytes=10_000_000)
+    directory, truth = bad_inputs.make_exif_files(tmp_path / "photos")
+    verdicts = dict(truth)
+    places = {
+        path.name: serving_intake.prepare(
+            Upload("", path.read_bytes()), 75, config
+        ).taken.place
+        for path in directory.iterdir()
+        if path.name != "page.jpg"
+    }
+    assert len(places) > 5
+    for name, place in places.items():
+        if isinstance(verdicts.get(name), Reason):
+            assert place is None, name
+        else:
+            lat, lng = place
+            assert abs(lat) <= 90 and abs(lng) <= 180
+    assert serving_intake.Taken(None, records.UNKNOWN_TIME).json() is None
+    assert serving_intake.Taken(None, 0).json() == {
+        "lat": None,
+        "lng": None,
+        "time": "1970-01-01 00:00:00",
+    }
