@@ -83,7 +83,8 @@ def evaluation_images(
         lambda: images,
         lambda: tf.scatter_nd(kept, images, shape),
     )
-    return images, valid
+    # Layers that look at all of an image want to know its shape.
+    return tf.ensure_shape(images, (None, size, size, 3)), valid
 
 
 def training_image(

@@ -12,6 +12,7 @@ accepted is answered.
 import signal
 import socket
 import sys
+import warnings
 from collections.abc import Sequence
 
 from planet_tf import config_flags
@@ -83,6 +84,8 @@ def serve(config: ServeConfig, listening: socket.socket) -> None:
     )
     name = f"[{host}]" if ":" in host else host
     _say(f"ready: http://{name}:{port}/")
+    # Pillow's, of what is odd in a photo: that is its owner's.
+    warnings.filterwarnings("ignore", module="PIL")
     for number in (signal.SIGTERM, signal.SIGINT):
         # uvicorn takes them, ends in order, and would then die by them.
         signal.signal(number, lambda *_: None)

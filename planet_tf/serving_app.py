@@ -12,7 +12,13 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 import planet_tf
-from planet_tf import serving_api, serving_metrics, serving_queue, serving_tf
+from planet_tf import (
+    serving_api,
+    serving_metrics,
+    serving_pages,
+    serving_queue,
+    serving_tf,
+)
 from planet_tf.asking_config import ServeConfig
 from planet_tf.serving_desk import Desk, Gone
 from planet_tf.serving_intake import Refused
@@ -55,6 +61,7 @@ def make(model: Model, config: ServeConfig) -> "Guard":
     )
     app.include_router(serving_api.router(desk, config))
     app.include_router(serving_tf.router(desk, config))
+    app.include_router(serving_pages.router())
     _add_probes(app, desk, metrics)
     _add_errors(app)
     return Guard(app, desk, metrics, config)

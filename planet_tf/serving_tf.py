@@ -58,10 +58,12 @@ def router(desk: Desk, config: ServeConfig) -> fastapi.APIRouter:
     ) -> JSONResponse:
         _check_name(name, version)
         limit = int(config.max_request_bytes * _BASE64) + 1024
-        body = await serving_intake.read_body(request.stream(), limit)
-        signature, rows, photos = await desk.run(_parse, body, config)
+        signature, rows = _DEFAULT, True
 
         async def read() -> Sequence[Upload]:
+            nonlocal signature, rows
+            body = await serving_intake.read_body(request.stream(), limit)
+            signature, rows, photos = await desk.run(_parse, body, config)
             return photos
 
         replies = await desk.ask(read, request.is_disconnected)

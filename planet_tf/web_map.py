@@ -20,7 +20,15 @@ import numpy as np
 
 from planet_tf import outlines, tracks
 
-_SCRIPTS = ("s2.js", "world.js", "draw.js", "values.js", "track.js", "page.js")
+_SCRIPTS = (
+    "s2.js",
+    "world.js",
+    "draw.js",
+    "values.js",
+    "input.js",
+    "track.js",
+    "page.js",
+)
 LEAST_LAND_KM2 = 50.0  # smaller islands and lakes would double the land
 _LAND_UNITS = 100  # a degree, some 1 km
 _POINT_DIGITS = 5  # some 1 m
@@ -115,10 +123,7 @@ def _data(
         "point_name": cells.point_name,
         "names": distinct,
         "name_of": [position[name] for name in cells.names],
-        "land": [
-            [_steps(ring) for ring in rings]
-            for rings in (land.land, land.lakes, land.islands)
-        ],
+        "land": pack_land(land),
         "places": [
             (name, round(lat, 3), round(lng, 3)) for name, lat, lng in places
         ],
@@ -164,9 +169,17 @@ def _answer(answer: tracks.Answer) -> dict[str, Any]:
     }
 
 
-def _steps(ring: np.ndarray) -> list[int]:
-    """A ring in hundredths of degrees, each from the one before, flat."""
-    rounded = np.rint(ring * _LAND_UNITS).astype(int)
+def pack_land(land: outlines.Land) -> list[list[list[int]]]:
+    """Rings of land, lakes and islands in them, as the page takes them."""
+    return [
+        [pack_line(ring) for ring in rings]
+        for rings in (land.land, land.lakes, land.islands)
+    ]
+
+
+def pack_line(line: np.ndarray) -> list[int]:
+    """Points in hundredths of degrees, each from the one before, flat."""
+    rounded = np.rint(line * _LAND_UNITS).astype(int)
     return np.diff(rounded, axis=0, prepend=0).reshape(-1).tolist()
 
 

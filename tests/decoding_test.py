@@ -151,6 +151,8 @@ def test_a_batch_of_jpegs_is_each_jpegs_square(make_jpeg):
     sizes = [(80, 60), (60, 80), (75, 75), (160, 150), (800, 610), (20, 30)]
     jpegs = [make_jpeg(w, h, seed=w) for w, h in sizes]
     found, valid = SQUARES(tf.constant(jpegs))
+    shape = SQUARES.get_concrete_function().output_shapes[0]
+    assert shape.as_list() == [None, 75, 75, 3]  # as layers want it
     assert valid.numpy().all()
     for jpeg, image in zip(jpegs, found, strict=True):
         wanted = decoding.evaluation_image(tf.constant(jpeg), 75)

@@ -185,7 +185,8 @@ def test_a_limit_puts_cells_together(locator, small_model, make_jpeg):
 def test_the_export_is_hardly_larger_than_its_weights(tmp_path, small_model):
     with (small_model / "partition.json").open() as file:
         partition = partition_lib.load(file)
-    config = TrainConfig(shards="", model_dir="")
+    # Standardising needs to know the shape of what was decoded.
+    config = TrainConfig(shards="", model_dir="", standardize=True)
     model = photo_task.build_model(config, partition.num_classes)
     module = export.PhotoGeolocator(
         model, partition, str(small_model / "partition.json"), config.image_size

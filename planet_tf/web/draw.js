@@ -8,6 +8,7 @@ function redraw() {
 
 function draw() {
   pending = false;
+  beforeDraw();
   context.setTransform(devicePixelRatio, 0, 0, devicePixelRatio, 0, 0);
   context.fillStyle = theme.sea;
   context.fillRect(0, 0, view.width, view.height);
@@ -17,6 +18,7 @@ function draw() {
   context.strokeStyle = theme.coast;
   context.lineWidth = 0.7;
   context.stroke(coast);
+  drawBorders();
   const taken = takenBoxes();
   const numbers = placeNumbers(taken);
   labelCells(large, taken);
@@ -101,6 +103,15 @@ function fillLand() {
     context.fill(path);
   }
   return coast;
+}
+
+function drawBorders() {
+  const path = new Path2D();
+  for (const {line, box} of borders) {
+    for (const turn of turns(box)) traceLine(path, line, turn);
+  }
+  context.lineWidth = 0.5;
+  context.stroke(path);
 }
 
 // Adds an open line, of it what is in the view.
@@ -264,7 +275,7 @@ function inkOn(colour) {
 
 function takenBoxes() {
   const taken = new Boxes();
-  for (const box of document.querySelectorAll("header, #panel, #legend")) {
+  for (const box of document.querySelectorAll("header, main, #panel, #legend")) {
     const {left, top, right, bottom} = box.getBoundingClientRect();
     taken.take(left, top, right, bottom);
   }

@@ -16,7 +16,9 @@ const canvas = $("canvas");
 // CPU raster: browsers without a GPU are ten times slower otherwise.
 const context = canvas.getContext("2d", {willReadFrequently: true});
 const view = {x: 0.53, y: 0.4, zoom: 1, width: 0, height: 0};
-let data, cells = [], land = [], points = [], column = 0;
+let data, cells = [], land = [[], [], []], borders = [], points = [];
+let column = 0;
+let beforeDraw = () => {}; // called with each frame, before it is drawn
 let selected = null, mark = null, drawn = 0, theme = {}, pending = false;
 
 const mercatorY = (lat) => {
