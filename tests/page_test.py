@@ -11,6 +11,8 @@ from PIL import ExifTags, Image
 from serve_test import server
 from web_map_test import ARGS, CHROMIUM
 
+from planet_tf import geometry
+
 pytestmark = pytest.mark.slow
 
 PARIS = 48.8584, 2.2945
@@ -128,6 +130,10 @@ def test_a_photo_is_answered_in_words_and_on_the_map(page):
     # The heat is drawn: the cells on the map add up to all there is.
     shares = tab.evaluate("cells.map((cell) => cell.values[0])")
     assert sum(shares) == pytest.approx(100, abs=0.1)
+    widths = tab.evaluate("cells.map((cell) => [cell.token, widthOf(cell)])")
+    for token, width in widths:
+        area = geometry.cell_area_km2(token)
+        assert width == pytest.approx(area**0.5, rel=1e-6)
 
     # The truth is a pin with the error, until it is switched off.
     said = tab.inner_text("#truth")
@@ -225,10 +231,16 @@ def test_all_can_be_done_by_keyboard(page, tmp_path):
     photo = tmp_path / "a.jpg"
     photo.write_bytes(jpeg())
     tab = page.tab
-    tab.focus("#choose")
-    with tab.expect_file_chooser() as chooser:
-        tab.keyboard.press("Enter")
-    chooser.value.set_files(str(photo))
+    # What would open the system's own dialog, which has no page to look at.
+    tab.evaluate(
+        """() => $("files").addEventListener("click", (event) => {
+          event.preventDefault();
+          document.body.dataset.asked = "";
+        })"""
+    )
+    tab.press("#choose", "Enter")
+    tab.wait_for_selector("body[data-asked]")
+    tab.set_input_files("#files", str(photo))
     page.answer()
     zoom = tab.evaluate("view.zoom")
     tab.focus("#canvas")

@@ -16,7 +16,7 @@ function pickAt(px, py) {
   const place = S2.locate(...toPlace(...fromScreen(px, py)));
   const cell = cells.find((c) => S2.contains(c, place));
   tell(cell ? `${percent(cell.values[0] / 100)} in the cell ${cell.token}, ` +
-    `some ${kmText(widthOf(cell.level))} wide.` : "Hardly any probability there.");
+    `some ${kmText(widthOf(cell))} wide.` : "Hardly any probability there.");
 }
 
 // --- asking
@@ -201,6 +201,7 @@ async function begin() {
   useTheme(matchMedia("(prefers-color-scheme: dark)").matches
     ? "dark" : "light");
   beforeDraw = prepareCells;
+  cellAlpha = 0.78;
   listenToPointers();
   listenToMapKeys();
   listen();

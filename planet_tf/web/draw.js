@@ -164,15 +164,17 @@ function drawCells() {
       if (size > LABEL_PIXELS && screen.length) large.push({cell, screen});
     }
   }
+  context.globalAlpha = cellAlpha;
   specks.draw();
   for (let bin = 0; bin <= BINS; bin++) {
     if (!used.has(bin)) continue;
     context.fillStyle = context.strokeStyle = theme.colours[bin];
     context.fill(fills[bin]);
     context.lineWidth = 0.5; // or neighbours would show a gap
-    context.stroke(fills[bin]);
+    if (cellAlpha === 1) context.stroke(fills[bin]);
   }
   specks.draw(); // once more: towns are above the country around them
+  context.globalAlpha = 1;
   context.strokeStyle = theme.border;
   context.lineWidth = 1;
   context.stroke(borders);

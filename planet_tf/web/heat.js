@@ -4,9 +4,20 @@
 
 const LEAST = 1e-4; // a cell with less has the first colour
 const HEAT_STEPS = 3; // levels below the zoom: cells of some 6 pixels
-const FACE_KM = 9220; // width of a cell of level 0, as of a square of its area
 
-const widthOf = (level) => FACE_KM / 2 ** level;
+// How wide a cell is in km, as of a square of its area: of two triangles.
+function widthOf(cell) {
+  const [a, b, c, d] = S2.corners(cell).map(unit);
+  return 6371.0088 * Math.sqrt(excess(a, b, c) + excess(a, c, d));
+}
+
+function excess(a, b, c) { // of a spherical triangle of unit vectors
+  const dot = (p, q) => p[0] * q[0] + p[1] * q[1] + p[2] * q[2];
+  const triple = a[0] * (b[1] * c[2] - b[2] * c[1]) +
+    a[1] * (b[2] * c[0] - b[0] * c[2]) + a[2] * (b[0] * c[1] - b[1] * c[0]);
+  return 2 * Math.atan2(
+    Math.abs(triple), 1 + dot(a, b) + dot(b, c) + dot(c, a));
+}
 
 // The token of the ancestor of a cell at a level.
 function ancestor(token, level) {

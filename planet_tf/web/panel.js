@@ -80,7 +80,7 @@ function showLevel() {
   const inside = shown.answer.cells.find((c) => c.token === known[k].token);
   const name = inside?.place || placeText(...S2.centre(selected), 1);
   const words = `${percent(share)} that it was in this cell around ${name}, ` +
-    `some ${kmText(widthOf(selected.level))} wide`;
+    `some ${kmText(widthOf(selected))} wide`;
   $("within").textContent = `${words}.`;
   $("level").setAttribute("aria-valuetext", words);
   redraw();

@@ -31,7 +31,14 @@ function circle([lat, lng], km, count = 180) {
   });
 }
 
-const placeNumbers = () => [];
+// Keeps the names of towns away from the pins and their numbers.
+function placeNumbers(taken) {
+  for (const place of [...pins.places, ...pins.truth ? [pins.truth] : []]) {
+    const [px, py] = seen(place);
+    taken.take(px - 11, py - 27, px + 11, py + 11);
+  }
+  return [];
+}
 
 function drawTrack() {
   for (const {place, km} of pins.circles) drawCircle(place, km);

@@ -18,6 +18,7 @@ const context = canvas.getContext("2d", {willReadFrequently: true});
 const view = {x: 0.53, y: 0.4, zoom: 1, width: 0, height: 0};
 let data, cells = [], land = [[], [], []], borders = [], points = [];
 let column = 0;
+let cellAlpha = 1; // how much of the land cells hide
 let beforeDraw = () => {}; // called with each frame, before it is drawn
 let selected = null, mark = null, drawn = 0, theme = {}, pending = false;
 
