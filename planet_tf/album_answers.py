@@ -14,6 +14,7 @@ from planet_tf import (
     data_dirs,
     maps,
     model_dir,
+    photo_files,
     report_text,
     track_maps,
     tracks,
@@ -77,7 +78,7 @@ def _albums(
         found = album_photos.of_records(albums, config.split)
         yield from itertools.islice(found, config.limit or None)
         return
-    files = album_photos.find(paths)
+    files = photo_files.find(paths)
     if not files:
         raise data_dirs.DataError(f"no photos in {', '.join(paths)}")
     place = os.path.commonpath([os.path.abspath(path) for path in paths])

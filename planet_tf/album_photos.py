@@ -1,8 +1,7 @@
 """Albums to be asked about: image files of one, and records of many."""
 
 import dataclasses
-import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -44,22 +43,6 @@ class Album:
             if (values := getattr(self, part)) is not None
         }
         return dataclasses.replace(self, **taken)
-
-
-def find(paths: Iterable[str]) -> list[str]:
-    """The image files that paths name, those below directories included."""
-    found = []
-    for path in paths:
-        if not os.path.isdir(path):
-            found.append(path)
-            continue
-        found += [
-            os.path.join(directory, name)
-            for directory, _, names in os.walk(path)
-            for name in names
-            if name.lower().endswith(images.SUFFIXES)
-        ]
-    return list(dict.fromkeys(found))
 
 
 def read(

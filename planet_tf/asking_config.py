@@ -176,10 +176,30 @@ class PredictConfig:
     """Options of `planet_tf.predict`."""
 
     model_dir: str = option(help="directory of a trained model")
-    out: str = option(".", help="directory for the maps")
+    out: str = option(".", help="directory for the maps, or the file")
+    format: str = option(
+        "text",
+        help="text: for people, on stdout, with maps; else a file"
+        " predictions.FORMAT in --out, for any number of photos",
+        choices=("text", "jsonl", "csv", "geojson"),
+    )
     top: int = option(5, help="answers for each photo", low=1, high=100)
-    maps: bool = option(True, help="draw a PNG of the distribution")
+    maps: bool = option(
+        True, help="with --format=text: draw a PNG of the distribution"
+    )
     min_cell_km: float = _min_cell_km()
+    batch_size: int = option(
+        32, help="photos that the model is asked about at once", low=1
+    )
+    piece_photos: int = option(
+        4096,
+        help="photos after which a file is safe: stopped and started again, it"
+        " goes on with the next so many",
+        low=1,
+    )
+    max_reject_fraction: float = option(
+        0.05, help="fail if more of the photos cannot be read", low=0, high=1
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -268,3 +288,10 @@ class ServeConfig:
     shutdown_seconds: float = option(
         30.0, help="for what was accepted to be answered, after SIGTERM", low=0
     )
+
+    def __post_init__(self):
+        if self.max_photos > self.queue:
+            raise config_flags.UsageError(
+                f"--max_photos is {self.max_photos}, more than --queue, which"
+                f" is {self.queue}: an album of so many would never be taken"
+            )

@@ -1,11 +1,17 @@
 """Says where photos were taken.
 
-python -m planet_tf.predict --model_dir=DIR [--out=DIR] PHOTO...
+python -m planet_tf.predict --model_dir=DIR [--out=DIR] PHOTO|DIRECTORY|GLOB...
+python -m planet_tf.predict --model_dir=DIR --out=DIR --format=jsonl DIRECTORY
 
 Prints, for each photo, the likeliest cells with probability, lat and lng, how
 far around the first one half and nine tenths of the probability reach, and the
 likeliest countries. Draws the whole distribution on a world map: PHOTO-map.png
 in --out.
+
+With --format=jsonl, csv or geojson it writes predictions.FORMAT to --out, of
+any number of photos, and names those that cannot be read in rejects.jsonl.
+Stopped and started again with the same command, it goes on where it was.
+planet_tf.evaluate reads the first two.
 """
 
 import os
@@ -20,17 +26,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the program; returns its exit code."""
     argv = list(sys.argv if argv is None else argv)
     config, photos = config_flags.parse(
-        PredictConfig, argv, usage=__doc__, positional="PHOTO..."
+        PredictConfig, argv, usage=__doc__, positional="PHOTO|DIRECTORY|GLOB..."
     )
     if not photos:
         config_flags.fail("no photo given; name one or more image files")
 
     # After the options are known to be right: TensorFlow takes seconds.
-    from planet_tf import model_dir
+    from planet_tf import batch_prediction, model_dir, photo_files
 
+    paths = photo_files.find(photos)
+    if not paths:
+        print(f"error: no image files in {', '.join(photos)}", file=sys.stderr)
+        return 1
     try:
-        return predict(config, photos)
-    except model_dir.ModelDirError as error:
+        if config.format == "text":
+            return predict(config, paths)
+        print(batch_prediction.predict(config, paths))
+        return 0
+    except (
+        model_dir.ModelDirError,
+        batch_prediction.PredictionError,
+    ) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
 

@@ -107,8 +107,8 @@ class Desk:
 
     def stop(self) -> None:
         """Answers what was accepted; accepts nothing more."""
-        self.batcher.stop()
-        self._threads.shutdown()
+        self.batcher.stop(self.config.shutdown_seconds)
+        self._threads.shutdown(wait=False)
 
     def _prepare(self, upload: Upload) -> Reply:
         size = self.model.photos.photo_size

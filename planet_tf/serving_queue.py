@@ -93,12 +93,16 @@ class Batcher:
         self._take(count)
         return Place(self, count)
 
-    def stop(self) -> None:
-        """Answers what was accepted, and ends the thread."""
+    def stop(self, seconds: float | None = None) -> None:
+        """Answers what was accepted, and ends the thread.
+
+        Args:
+          seconds: to wait for that at most; None to wait for it.
+        """
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
-        self._thread.join()
+        self._thread.join(seconds)
 
     def _take(self, count: int) -> None:
         with self._changed:

@@ -139,3 +139,10 @@ def test_a_directory_without_a_model_is_named(tmp_path, capsys):
     code = serve.main(["serve", f"--model_dir={tmp_path}", "--port=0"])
     assert code == 1
     assert "is not a model directory" in capsys.readouterr().err
+
+
+def test_a_queue_that_no_album_fits_in_is_a_usage_error(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        serve.main(["serve", "--model_dir=m", "--queue=8"])
+    assert stopped.value.code == 2
+    assert "--max_photos is 60, more than --queue" in capsys.readouterr().err

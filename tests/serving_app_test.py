@@ -238,7 +238,7 @@ def test_too_much_is_told_to_come_again_and_is_answered_then(model, make_jpeg):
 
     jpeg = make_jpeg()
     with (
-        make_client(Slow(), queue=2) as client,
+        make_client(Slow(), queue=2, max_photos=2) as client,
         concurrent.futures.ThreadPoolExecutor(2) as threads,
     ):
         waiting = [threads.submit(locate, client, jpeg) for _ in range(2)]

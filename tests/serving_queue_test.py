@@ -143,3 +143,10 @@ def test_batches_are_observed(make):
         values(place.ask([1, 2]))
     assert sum(size for size, _ in seen) == 2
     assert all(seconds > 0 for _, seconds in seen)
+
+
+def test_stopping_does_not_wait_for_a_model_that_hangs(make):
+    model = make()
+    block(model)
+    model.batcher.stop(0.01)
+    assert not model.batcher.alive
