@@ -61,7 +61,7 @@ _VIZ = [
 _SERVE = [
     "fastapi>=0.115,<1",  # routes, and their description as OpenAPI
     "prometheus-client>=0.21,<1",
-    "python-multipart>=0.0.20,<0.1",  # forms, parsed as they arrive
+    "python-multipart>=0.0.34,<0.1",  # forms; bounds what headers parts have
     "starlette>=0.46",  # below FastAPI, which bounds it
     "uvicorn>=0.34,<1",
 ]

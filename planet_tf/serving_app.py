@@ -10,6 +10,7 @@ import fastapi
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 import planet_tf
 from planet_tf import (
@@ -108,7 +109,8 @@ def _add_errors(app: fastapi.FastAPI) -> None:
         lambda e: (503, "stopping", "The server is stopping."),
     )
     handler(TimeoutError, lambda e: _TOO_SLOW)
-    handler(Gone, lambda e: (499, "gone", "Nobody waited for the answer."))
+    for gone in (Gone, ClientDisconnect):  # the latter while it was sending
+        handler(gone, lambda e: (499, "gone", "Nobody waits for the answer."))
     handler(
         RequestValidationError,
         lambda e: (400, "bad_option", _options_text(e)),

@@ -106,7 +106,7 @@ class Batcher:
 
     def _take(self, count: int) -> None:
         with self._changed:
-            if self._stopping:
+            if not self.alive:
                 raise Stopping
             if self._accepted + count > self._room:
                 waiting = self._accepted + count - self._room
@@ -162,14 +162,14 @@ class Batcher:
         begun = time.monotonic()
         try:
             answers = self._ask(items)
+            seconds = time.monotonic() - begun
+            self._observe(len(items), seconds)
         except Exception as error:  # of this batch only
             for future in futures:
                 future.set_exception(error)
             return
-        seconds = time.monotonic() - begun
         speed = len(items) / max(seconds, 1e-6)
         self._speed += (1 - _MEMORY) * (speed - self._speed)
-        self._observe(len(items), seconds)
         for future, answer in zip(futures, answers, strict=True):
             future.set_result(answer)
 

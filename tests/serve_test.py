@@ -114,14 +114,27 @@ def test_a_server_that_dies_leaves_an_error_and_no_answer(
             waiting.result(60)
 
 
+def leave_while_sending(url, path):
+    """Connects, sends a part of a body, and goes away."""
+    host, port = url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as own:
+        head = f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 99"
+        own.sendall(f"{head}\r\n\r\nsome".encode())
+
+
 @pytest.mark.slow
 def test_a_client_that_goes_away_makes_room(small_model, make_jpeg):
-    with server(small_model, "--batch_wait_ms=30000") as (_, url):
+    with server(small_model, "--batch_wait_ms=30000") as (own, url):
+        for path in ("/api/locate", "/v1/models/planet:predict"):
+            leave_while_sending(url, path)
         with pytest.raises(httpx.ReadTimeout):
             httpx.post(f"{url}/api/locate", content=make_jpeg(), timeout=0.5)
         with httpx.Client(base_url=url, timeout=60) as client:
             while "accepted_photos 0.0" not in client.get("/metrics").text:
                 pass
+            while client.get("/metrics").text.count('code="499"') < 4:
+                pass  # of each route, and of one with its time of creation
+            assert not any("Traceback" in line for line in own.said)
             # Its photo was not asked about.
             assert "planet_batch_size_sum 0.0" in client.get("/metrics").text
 
