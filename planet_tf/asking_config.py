@@ -288,8 +288,33 @@ class ServeConfig:
     shutdown_seconds: float = option(
         30.0, help="for what was accepted to be answered, after SIGTERM", low=0
     )
+    # --- a game against the model
+    game_shards: str = option(
+        "",
+        help="directory of the shards that the model was trained with, to play"
+        " a game with photos that it was not trained on",
+    )
+    game_split: str = option("test", help="split of --game_shards to play with")
+    game_photos: int = option(
+        1_000, help="photos to play with, drawn at the start", low=5
+    )
+    game_results: str = option(
+        "",
+        help="file to which the results of players who want it are added, for"
+        " planet_tf.evaluate --game",
+    )
 
     def __post_init__(self):
+        if self.game_results and not self.game_shards:
+            raise config_flags.UsageError(
+                "--game_results needs --game_shards, whose photos are played"
+                " with"
+            )
+        if self.game_split == "train":
+            raise config_flags.UsageError(
+                "--game_split=train: the model was trained on these photos, it"
+                " would win by heart. Play with test, validation or albums"
+            )
         if self.max_photos > self.queue:
             raise config_flags.UsageError(
                 f"--max_photos is {self.max_photos}, more than --queue, which"

@@ -89,8 +89,13 @@ def score_errors(errors: np.ndarray) -> dict[str, np.ndarray]:
     }
     first = errors[:, 0]
     found["mean_km"] = np.where(np.isinf(first), np.nan, first)
-    found["geoscore"] = _GEOSCORE_POINTS * np.exp(-first / _GEOSCORE_KM)
+    found["geoscore"] = geoscore(first)
     return found
+
+
+def geoscore(km: np.ndarray) -> np.ndarray:
+    """Points (n,) for errors (n,) in km, as the game gives them."""
+    return _GEOSCORE_POINTS * np.exp(-km / _GEOSCORE_KM)
 
 
 @dataclasses.dataclass(frozen=True)

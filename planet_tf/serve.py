@@ -34,11 +34,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
 
     # After the options are known to be right: TensorFlow takes seconds.
-    from planet_tf import model_dir
+    from planet_tf import data_dirs, model_dir
 
     try:
         serve(config, listening)
-    except model_dir.ModelDirError as error:
+    except (model_dir.ModelDirError, data_dirs.DataError) as error:
         return _failed(str(error))
     return 0
 

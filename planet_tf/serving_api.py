@@ -117,6 +117,10 @@ def about(desk: Desk, config: ServeConfig) -> dict[str, Any]:
         "points": np.round(model.partition.latlng, 5).tolist(),
         "min_cell_km": config.min_cell_km,
         "album": model.how,
+        "game": {
+            "playable": bool(config.game_shards),
+            "keeps_results": bool(config.game_results),
+        },
         "limits": {
             "bytes": config.max_bytes,
             "request_bytes": config.max_request_bytes,
@@ -133,7 +137,7 @@ def _located(
     """The answer to a request; takes milliseconds."""
     good = [reply for reply in replies if reply.asked]
     alone = np.stack([reply.asked.probabilities for reply in good])
-    answers = iter(_answers(desk, alone, top, distribution))
+    answers = iter(answer_all(desk, alone, top, distribution))
     photos = [
         {
             "name": reply.name,
@@ -150,7 +154,7 @@ def _located(
         [reply.name for reply in good],
         [reply.photo.taken.time for reply in good],
     )
-    answers = iter(_answers(desk, among, top, distribution))
+    answers = iter(answer_all(desk, among, top, distribution))
     album = [next(answers) if reply.asked else None for reply in replies]
     return {
         "photos": photos,
@@ -158,9 +162,13 @@ def _located(
     }
 
 
-def _answers(
-    desk: Desk, probabilities: np.ndarray, top: int, distribution: bool
+def answer_all(
+    desk: Desk,
+    probabilities: np.ndarray,
+    top: int = metrics.TOP,
+    distribution: bool = True,
 ) -> list[dict[str, Any]]:
+    """Answers for probabilities (n, classes), with all cells if wanted."""
     found = desk.model.answerer.answers(probabilities, top)
     answers = [{"answer": answer.json()} for answer in found]
     if distribution:

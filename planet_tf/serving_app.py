@@ -15,6 +15,7 @@ from starlette.requests import ClientDisconnect
 import planet_tf
 from planet_tf import (
     serving_api,
+    serving_game,
     serving_metrics,
     serving_pages,
     serving_queue,
@@ -43,7 +44,12 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 def make(model: Model, config: ServeConfig) -> "Guard":
-    """The application; its thread begins to answer at once."""
+    """The application; its thread begins to answer at once.
+
+    Raises:
+      DataError, ModelDirError: if the game's photos cannot be played with.
+    """
+    photos = serving_game.photos(config, model) if config.game_shards else []
     metrics = serving_metrics.Metrics()
     desk = Desk(model, config, metrics)
 
@@ -63,6 +69,8 @@ def make(model: Model, config: ServeConfig) -> "Guard":
     app.include_router(serving_api.router(desk, config))
     app.include_router(serving_tf.router(desk, config))
     app.include_router(serving_pages.router())
+    if photos:
+        app.include_router(serving_game.router(desk, config, photos))
     _add_probes(app, desk, metrics)
     _add_errors(app)
     return Guard(app, desk, metrics, config)

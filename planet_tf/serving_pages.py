@@ -10,7 +10,6 @@ from fastapi.responses import Response
 
 from planet_tf.serving_intake import Refused
 
-_PAGE = "app.html"
 _KINDS = {
     ".css": "text/css",
     ".html": "text/html",
@@ -27,7 +26,13 @@ def router() -> fastapi.APIRouter:
 
     @routes.get("/", summary="The page", response_class=Response)
     async def page() -> Response:
-        return _file(files, _PAGE)
+        return _file(files, "app.html")
+
+    @routes.get(
+        "/game", summary="A game against the model", response_class=Response
+    )
+    async def game() -> Response:
+        return _file(files, "game.html")
 
     @routes.get(
         "/static/{name}", summary="Files of the page", response_class=Response

@@ -1,15 +1,15 @@
 """The server's page in a real browser: what a person sees of their photos."""
 
-import base64
 import io
 import re
 
 import bad_inputs
+import browsing
 import numpy as np
 import pytest
+from browsing import Page
 from PIL import ExifTags, Image
 from serve_test import server
-from web_map_test import ARGS, CHROMIUM
 
 from planet_tf import geometry
 
@@ -47,73 +47,15 @@ def url(small_model):
 
 @pytest.fixture(scope="module")
 def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=ARGS
-        )
+    with browsing.chromium() as launched:
         yield launched
-        launched.close()
-
-
-class Page:
-    """A tab with the page, and what it asked for and complained of."""
-
-    def __init__(self, browser, url, width=1440, height=900):
-        viewport = {"width": width, "height": height}
-        self.tab = browser.new_page(viewport=viewport)
-        self.requests, self.faults = [], []
-        self.tab.on("request", lambda r: self.requests.append(r.url))
-        self.tab.on("pageerror", lambda e: self.faults.append(str(e)))
-        self.tab.on("console", self._note)
-        self.tab.goto(f"{url}/")
-        self.tab.wait_for_selector("body[data-ready]")
-
-    def _note(self, message):
-        # Chromium says so of each answer that is an error, as it shall be.
-        if message.type == "error" and "status of 4" not in message.text:
-            self.faults.append(message.text)
-
-    def drop(self, *files):
-        """Drops (name, type, bytes) on the map."""
-        transfer = self.tab.evaluate_handle("() => new DataTransfer()")
-        for name, kind, data in files:
-            self.tab.evaluate(
-                """([transfer, name, kind, data]) => {
-                  const bytes = Uint8Array.from(
-                    atob(data), (c) => c.charCodeAt(0));
-                  transfer.items.add(new File([bytes], name, {type: kind}));
-                }""",
-                [transfer, name, kind, encoded(data)],
-            )
-        for event in ("dragover", "drop"):
-            self.tab.dispatch_event(
-                "#canvas", event, {"dataTransfer": transfer}
-            )
-
-    def answer(self):
-        """Waits for the answer; gives the headline."""
-        self.tab.wait_for_selector("#result:visible")
-        return self.tab.inner_text("#headline")
-
-    def errors(self):
-        self.tab.wait_for_selector("#errors li")
-        return self.tab.locator("#errors li").all_inner_texts()
-
-
-def encoded(data):
-    return base64.b64encode(data).decode()
 
 
 @pytest.fixture
 def page(browser, url):
-    made = Page(browser, url)
+    made = Page(browser, url, "/")
     yield made
-    assert not made.faults
-    local = re.compile(rf"^({re.escape(url)}/|blob:{re.escape(url)}|data:)")
-    assert all(map(local.match, made.requests))
-    made.tab.close()
+    made.close()
 
 
 def test_a_photo_is_answered_in_words_and_on_the_map(page):
@@ -283,12 +225,11 @@ def test_a_busy_server_is_asked_again(page):
 
 
 def test_a_phone_sees_map_and_answer_without_scrolling_aside(browser, url):
-    page = Page(browser, url, 390, 844)
+    page = Page(browser, url, "/", 390, 844)
     page.drop(("a.jpg", "image/jpeg", jpeg()))
     page.answer()
     width = page.tab.evaluate("document.documentElement.scrollWidth")
     assert width <= 390
     box = page.tab.locator("main").bounding_box()
     assert box["width"] <= 390 and box["y"] > 300
-    assert not page.faults
-    page.tab.close()
+    page.close()

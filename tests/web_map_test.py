@@ -1,25 +1,15 @@
 """The page in a real browser, from a file, without a network."""
 
 import io
-import os
 import re
 
+import browsing
 import numpy as np
 import pytest
 from PIL import Image
 
 from planet_tf import geometry, outlines, partition, tracks, web_map
 
-CHROMIUM = "/usr/bin/chromium"
-ARGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 NO_LAND = outlines.Land([], [], [], [])
 EVIL = "</script><script>alert(1)</script>{{data}}"
 
@@ -89,13 +79,8 @@ def click_place(page, point):
 
 @pytest.fixture(scope="module")
 def chromium():
-    playwright = pytest.importorskip("playwright.sync_api")
-    if not os.path.exists(CHROMIUM):
-        pytest.skip(f"there is no browser at {CHROMIUM}")
-    with playwright.sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=CHROMIUM, args=ARGS)
+    with browsing.chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -1,15 +1,9 @@
 "use strict";
 // Taking photos, asking the server about them, albums, and the page's start.
 
-const TRIES = 5; // of a request that the server is too busy for
 let limits = {};
 let shots = []; // {name, url, error, photo, album}: what was sent and answered
 let current = 0;
-let heat = new Map(); // cells by level, of what is shown
-
-const tell = (message) => ($("message").textContent = message);
-const wait = (seconds) =>
-  new Promise((done) => setTimeout(done, 1000 * seconds));
 
 function pickAt(px, py) {
   if (!shown) return;
@@ -48,8 +42,7 @@ function clear() {
   for (const {url} of shots) URL.revokeObjectURL(url);
   shots = [];
   shown = selected = null;
-  heat = new Map();
-  cells = [];
+  showHeat(null);
   pins = {places: [], circles: [], truth: null, track: []};
   for (const id of ["strip", "result", "legend"]) $(id).hidden = true;
   $("errors").replaceChildren();
@@ -85,22 +78,10 @@ async function ask(files) {
   showShot(0);
 }
 
-async function located(files) {
+function located(files) {
   const form = new FormData();
   for (const file of files) form.append("photo", file, file.name);
-  for (let k = 1; ; k++) {
-    const response = await fetch("/api/locate?distribution=true", {
-      method: "POST", body: form}).catch(() => {
-      throw new Error("The server cannot be reached: is it still running?");
-    });
-    if (response.ok) return response.json();
-    const {error} = await response.json().catch(() => ({
-      error: {message: `The server failed (${response.status}).`}}));
-    if (response.status !== 429 || k === TRIES) throw new Error(error.message);
-    const seconds = +response.headers.get("Retry-After") || 1;
-    tell(`The server is busy; trying again in ${seconds} s …`);
-    await wait(seconds);
-  }
+  return post("/api/locate?distribution=true", form);
 }
 
 // --- showing
@@ -132,22 +113,12 @@ function showShot(k) {
   const alone = document.querySelector("#how [value=alone]").checked;
   const answerOf = (shot) => alone ? shot.photo : shot.album ?? shot.photo;
   const {photo} = shots[k];
-  heat = new Map();
-  cells = [];
+  showHeat(answerOf(shots[k]).distribution);
   showAnswer(answerOf(shots[k]), photo.taken);
   pins.track = shots.length > 1
     ? shots.map((shot) => placeOf(answerOf(shot).answer.cells[0])) : [];
   const {answer} = answerOf(shots[k]);
   look(placeOf(answer.cells[0]), Math.min(4000, answer.radius_km["50%"]));
-}
-
-function prepareCells() { // before each frame
-  if (!shown) return;
-  const level = heatLevel();
-  if (!heat.has(level)) {
-    heat.set(level, heatCells(shown.distribution, known, level));
-  }
-  cells = heat.get(level);
 }
 
 // --- input
@@ -184,45 +155,14 @@ function listen() {
   }
   $("level").oninput = showLevel;
   $("show-truth").onchange = markTruth;
-  $("theme").onclick = () => {
-    const dark = document.documentElement.dataset.theme === "dark";
-    useTheme(dark ? "light" : "dark");
-  };
 }
 
-function useTheme(name) {
-  setTheme(name);
-  drawLegend(100 * LEAST, 100, true);
-  redraw();
-}
-
-async function begin() {
-  data = {columns: [{name: "Probability", unit: "%", values: []}]};
-  useTheme(matchMedia("(prefers-color-scheme: dark)").matches
-    ? "dark" : "light");
-  beforeDraw = prepareCells;
-  cellAlpha = 0.78;
-  listenToPointers();
-  listenToMapKeys();
+run(async () => {
   listen();
-  resize();
-  home();
-  const [model, world] = await Promise.all(
-    ["/api/model", "/api/world"].map((path) =>
-      fetch(path).then((response) => response.json())));
+  const model = await startMap();
   limits = model.limits;
-  known = model.cells.map(S2.cell);
-  deepest = Math.max(...known.map(({level}) => level));
-  takeWorld(world);
-  $("credits").textContent = world.credits;
+  $("play").hidden = !model.game.playable;
   $("limit").hidden = !model.min_cell_km;
   $("limit").textContent = "This server says no more than a cell at least " +
     `${model.min_cell_km} km wide.`;
-  redraw();
-  document.body.dataset.ready = "";
-}
-
-begin().catch((error) => {
-  tell(`The page cannot start: ${error.message}`);
-  throw error;
 });

@@ -2,23 +2,7 @@
 // The panel: what the answer to a photo says, in words. showAnswer(shot, how)
 // fills it and marks the map.
 
-let known = []; // the model's cells, as distributions count them
-let deepest = 0; // of their levels
 let shown = null; // {answer, distribution, taken}
-
-const percent = (share) => share >= 0.995 ? "over 99 %"
-  : share < 0.01 ? "under 1 %" : `${Math.round(100 * share)} %`;
-const kmText = (km) =>
-  km >= 100 ? `${(Math.round(km / 10) * 10).toLocaleString("en")} km`
-  : km >= 1 ? `${Math.round(km)} km` : `${Math.round(1000 * km)} m`;
-const placeOf = ({lat, lng}) => [lat, lng];
-
-function make(tag, text = "", parts = []) {
-  const element = document.createElement(tag);
-  element.textContent = text;
-  element.append(...parts);
-  return element;
-}
 
 function showAnswer({answer, distribution}, taken) {
   shown = {answer, distribution, taken};
@@ -84,20 +68,4 @@ function showLevel() {
   $("within").textContent = `${words}.`;
   $("level").setAttribute("aria-valuetext", words);
   redraw();
-}
-
-// Moves the map to a place, beside or above the panel.
-function look(place, km) {
-  const room = document.querySelector("main").getBoundingClientRect();
-  const beside = room.width < view.width / 2;
-  const free = beside ? view.width - room.right : view.width;
-  const high = beside ? view.height : room.top;
-  const circle = 40030 * Math.cos(radians(place[0]));
-  const zoom = Math.min(13, Math.log2(
-    Math.min(free, high) / TILE * circle / Math.max(3 * km, 1)));
-  const size = TILE * 2 ** Math.max(zoom, Math.log2(view.width / TILE));
-  const [x, y] = toWorld(...place);
-  moveTo(
-    x - (beside ? room.right / 2 / size : 0),
-    y + (beside ? 0 : (view.height - high) / 2 / size), zoom);
 }

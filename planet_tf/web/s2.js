@@ -91,5 +91,5 @@ const S2 = (() => {
       Math.atan2(y, x) * DEGREES];
   }
 
-  return {cell, corners, centre, locate, contains, toDegrees};
+  return {cell, corners, centre, locate, contains, fromDegrees, toDegrees};
 })();

@@ -101,9 +101,12 @@ const fromScreen = (x, y) => [
   view.x + (x - view.width / 2) / scale(),
   view.y + (y - view.height / 2) / scale()];
 
+// The world is as wide as the view, or a little higher.
+const leastZoom = () =>
+  Math.log2(Math.min(view.width, 1.2 * view.height) / TILE);
+
 function moveTo(x, y, zoom) {
-  const widest = Math.min(view.width, 1.2 * view.height);
-  view.zoom = Math.max(Math.log2(widest / TILE), Math.min(MAX_ZOOM, zoom));
+  view.zoom = Math.max(leastZoom(), Math.min(MAX_ZOOM, zoom));
   // Near the poles Mercator is endless: they are open to near views only.
   const reach = 0.5 + 0.12 * Math.max(0, view.zoom - 3);
   const half = Math.min(view.height / 2 / scale(), 0.5);
