@@ -9,7 +9,6 @@ import functools
 import io
 import itertools
 import json
-import operator
 import posixpath
 import struct
 import tarfile
@@ -20,10 +19,10 @@ import msgpack
 from google.protobuf.message import DecodeError
 from tensorflow_datasets.proto import tf_example_pb2
 
-from beam_pipelines import files, manifests, samples
+from beam_pipelines import files, samples
 from beam_pipelines.photos import Photos, Source
 from beam_pipelines.samples import Sample
-from planet_tf import images, records
+from planet_tf import images, manifests, records, tars
 from planet_tf.rejects import PhotoError, Reason, Reject
 
 # Features and keys that hold an image, beside a manifest's names for paths.
@@ -65,67 +64,11 @@ def read_tar(
 ) -> Iterator[Sample | Reject]:
     """Samples of a WebDataset: members with one path up to the first dot."""
     name = posixpath.basename(uri)
-    try:
-        with tarfile.open(
-            fileobj=file, mode="r:", encoding="utf-8", errors="replace"
-        ) as tar:
-            found = _members(tar, file, name)
-            for key, group in itertools.groupby(found, operator.itemgetter(0)):
-                members = [member for _, member in group]
-                if isinstance(members[-1], Reject):
-                    yield members[-1]
-                else:
-                    yield _tar_sample(tar, uri, key, members, given)
-    except tarfile.TarError as error:
-        yield Reject(name, "read", Reason.MALFORMED_ARCHIVE, str(error))
-
-
-def _members(
-    tar: tarfile.TarFile, file: BinaryIO, name: str
-) -> Iterator[tuple[str | None, tarfile.TarInfo | Reject]]:
-    """Files of a tar with the keys of their samples; what is wrong at its end.
-
-    A file that is cut off is not among them, and the sample it is of ends with
-    a reject.
-    """
-    key, last = None, None
-    try:
-        while member := tar.next():
-            tar.members.clear()  # else all of them are kept
-            if last:
-                yield key, last
-            last = member if member.isfile() else None
-            key = _sample_key(member)
-    except tarfile.TarError as error:
-        if last and not _is_there(file, last.offset_data + last.size - 1):
-            detail = f"it ends within {last.name}"
-            yield key, Reject(name, "read", Reason.TRUNCATED_ARCHIVE, detail)
-            return
-        what = str(error)
-    else:
-        file.seek(tar.offset)
-        block = file.read(tarfile.BLOCKSIZE)
-        what = "no header" if block.strip(b"\0") else ""
-        if len(block) < tarfile.BLOCKSIZE:
-            what = "it ends without an end mark"
-    if last:
-        yield key, last
-    if what:
-        short = what.startswith("it ends")
-        reason = Reason.TRUNCATED_ARCHIVE if short else Reason.MALFORMED_ARCHIVE
-        detail = f"{what} at byte {tar.offset}, the rest is not read"
-        yield None, Reject(name, "read", reason, detail)
-
-
-def _is_there(file: BinaryIO, offset: int) -> bool:
-    """Whether a file has a byte at an offset."""
-    file.seek(offset)
-    return bool(file.read(1))
-
-
-def _sample_key(member: tarfile.TarInfo) -> str:
-    directory, slash, base = member.name.rpartition("/")
-    return directory + slash + base.partition(".")[0]
+    for tar, key, members in tars.samples(file, name):
+        if isinstance(members[-1], Reject):
+            yield members[-1]
+        else:
+            yield _tar_sample(tar, uri, key, members, given)
 
 
 def _tar_sample(
@@ -173,7 +116,7 @@ def read_msgpack(
         try:
             found = _unpack_map(unpacker)
         except msgpack.OutOfData:
-            if unpacker.tell() != start or _is_there(file, start):
+            if unpacker.tell() != start or tars.is_there(file, start):
                 detail = f"it ends within the record at byte {start}"
                 yield Reject(where, "read", Reason.TRUNCATED_ARCHIVE, detail)
             return

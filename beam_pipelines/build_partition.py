@@ -81,8 +81,8 @@ class Config(options.SourceConfig, options.SplitConfig):
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the program; returns its exit code."""
     config, beam_options = options.parse(Config, argv or sys.argv, __doc__)
-    from beam_pipelines.manifests import SourceError
     from beam_pipelines.rejects import TooManyRejects
+    from planet_tf.manifests import SourceError
 
     try:
         lines = build(config, beam_options)

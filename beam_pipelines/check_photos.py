@@ -156,7 +156,8 @@ def has_ids(config: Config) -> bool:
     Raises:
       SourceError: if there are no photos, or no images to look at.
     """
-    from beam_pipelines import manifests, sources
+    from beam_pipelines import sources
+    from planet_tf import manifests
 
     try:
         sources.check_source(config.source())
@@ -170,7 +171,8 @@ def has_ids(config: Config) -> bool:
 
 def parts(source: Any) -> dict[str, Any]:
     """The files of a source that are judged apart, by their names."""
-    from beam_pipelines import manifests, sources
+    from beam_pipelines import sources
+    from planet_tf import manifests
 
     whole = {source.photos.rstrip("/").rpartition("/")[2]: source}
     if source.table or not manifests.is_manifest(source.photos):

@@ -44,11 +44,16 @@ def write(path: str, data: bytes) -> None:
         file.write(data)
 
 
+def open_file(path: str) -> BinaryIO:
+    """A file to read as it is, without unpacking."""
+    return FileSystems.open(
+        path, compression_type=CompressionTypes.UNCOMPRESSED
+    )
+
+
 def read(path: str) -> bytes:
     """Reads a whole file as it is, without unpacking."""
-    with FileSystems.open(
-        path, compression_type=CompressionTypes.UNCOMPRESSED
-    ) as file:
+    with open_file(path) as file:
         return file.read()
 
 
@@ -100,9 +105,7 @@ def read_photo(uri: str, offset: int, length: int) -> bytes:
 def open_photo(uri: str) -> BinaryIO:
     """An image file to read; PhotoError if there is none."""
     try:
-        return FileSystems.open(
-            uri, compression_type=CompressionTypes.UNCOMPRESSED
-        )
+        return open_file(uri)
     except (OSError, ValueError) as error:
         try:
             exists = FileSystems.exists(uri)

@@ -267,8 +267,8 @@ def run_program(
       body: does the work.
       errors: of the program that are its user's business, too.
     """
-    from beam_pipelines.manifests import SourceError
     from beam_pipelines.rejects import TooManyRejects
+    from planet_tf.manifests import SourceError
     from planet_tf.partition import PartitionError
 
     expected = (SourceError, TooManyRejects, PartitionError, RunError, OSError)

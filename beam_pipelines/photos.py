@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from beam_pipelines import manifests
-from planet_tf import geometry
+from planet_tf import geometry, manifests
 from planet_tf.rejects import Reason, Reject
 
 TO_THE_END = -1  # the length of an image that is a file of its own

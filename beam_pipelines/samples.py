@@ -11,9 +11,9 @@ from typing import Any, BinaryIO
 import numpy as np
 import pyarrow as pa
 
-from beam_pipelines import manifests, photos
+from beam_pipelines import photos
 from beam_pipelines.photos import Photos, Rows, Source
-from planet_tf import images, records
+from planet_tf import images, manifests, records
 from planet_tf.rejects import PhotoError, Reject
 
 

@@ -24,10 +24,10 @@ import numpy as np
 from apache_beam.io.filesystem import FileMetadata
 from apache_beam.io.filesystems import FileSystems
 
-from beam_pipelines import archives, files, manifests, photos, samples, tables
-from beam_pipelines.manifests import SourceError
+from beam_pipelines import archives, files, photos, samples, tables
 from beam_pipelines.photos import Photos, Places, Source
-from planet_tf import images
+from planet_tf import images, manifests
+from planet_tf.manifests import SourceError
 from planet_tf.rejects import Reason, Reject
 
 _ARCHIVES = (".tar", ".msg", ".msgpack")
@@ -291,7 +291,9 @@ def read_manifest(
         columns = {
             k: v for k, v in columns.items() if k in ("photo_id", "path")
         }
-    for batch in manifests.read_rows(path, needed, columns, False):
+    for batch in manifests.read_rows(
+        path, needed, columns, False, files.open_file
+    ):
         count = len(batch.numbers)
         uri = np.full(count, path, object)  # a table has no images
         if "path" in needed:
@@ -328,7 +330,9 @@ def read_places(
       SourceError: if it cannot be read or has not the columns.
     """
     needed = ("lat", "lng")
-    for batch in manifests.read_rows(path, needed, source.columns, True):
+    for batch in manifests.read_rows(
+        path, needed, source.columns, True, files.open_file
+    ):
         found, rejects = photos.parse_places(
             batch.columns, _row_names(path, batch), source
         )

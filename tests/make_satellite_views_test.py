@@ -13,14 +13,8 @@ import pytest
 from PIL import Image
 
 from beam_pipelines import make_satellite_views as program
-from beam_pipelines import (
-    manifests,
-    satellite,
-    splits,
-    view_files,
-    write_shards,
-)
-from planet_tf import config_flags, geometry
+from beam_pipelines import satellite, splits, view_files, write_shards
+from planet_tf import config_flags, geometry, manifests
 
 PLACES = [
     (40.71, -74.01),

@@ -3,8 +3,8 @@ import dataclasses
 import pytest
 from apache_beam.options.pipeline_options import DirectOptions, StandardOptions
 
-from beam_pipelines import manifests, options, running
-from planet_tf import config_flags
+from beam_pipelines import options, running
+from planet_tf import config_flags, manifests
 from planet_tf.config_flags import option
 
 

@@ -10,8 +10,8 @@ from apache_beam.testing.test_pipeline import TestPipeline
 from apache_beam.testing.util import assert_that, equal_to
 from PIL import Image
 
-from beam_pipelines import manifests, photos, sources
-from planet_tf import records
+from beam_pipelines import photos, sources
+from planet_tf import manifests, records
 from planet_tf.rejects import Reason
 
 UNKNOWN = records.UNKNOWN_TIME

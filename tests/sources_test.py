@@ -15,9 +15,9 @@ from apache_beam.testing.test_pipeline import TestPipeline
 from apache_beam.testing.util import assert_that, equal_to
 from PIL import Image
 
-from beam_pipelines import files, manifests, sources
+from beam_pipelines import files, sources
 from beam_pipelines.photos import Photos, Places, Source
-from planet_tf import images, records
+from planet_tf import images, manifests, records
 from planet_tf.rejects import Reason
 
 # Exact in float32, which records store.

@@ -7,7 +7,9 @@ replacement character here.
 
 import contextlib
 import csv
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
@@ -15,8 +17,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
-from apache_beam.io.filesystem import CompressionTypes
-from apache_beam.io.filesystems import FileSystems
 
 from planet_tf import column_names, exif, records
 from planet_tf.column_names import COLUMNS
@@ -28,6 +28,10 @@ _HEADER_BYTES = 1 << 16
 _CSV_BLOCK_BYTES = 8 << 20
 _PARQUET_ROWS = 1 << 16
 _LAST_SECOND = 253402300799  # of the year 9999
+
+
+# Opens a file of any file system to read its bytes, as they are.
+Open = Callable[[str], AbstractContextManager[BinaryIO]]
 
 
 class SourceError(ValueError):
@@ -54,7 +58,11 @@ def is_manifest(source: str) -> bool:
 
 
 def read_rows(
-    path: str, needed: Sequence[str], given: Mapping[str, str], only: bool
+    path: str,
+    needed: Sequence[str],
+    given: Mapping[str, str],
+    only: bool,
+    open_file: Open,
 ) -> Iterator[Batch]:
     """Rows of a manifest in batches.
 
@@ -63,10 +71,12 @@ def read_rows(
       needed: columns that it must have, by our names.
       given: names that the user gave for columns.
       only: whether no other than the needed columns are read.
+      open_file: opens it.
 
     Raises:
       SourceError: if it cannot be read, or lacks a column.
     """
+    unpacked = functools.partial(_open, open_file)
 
     def choose(names: Sequence[str]) -> dict[str, str]:
         found = find_columns(names, given, needed, path)
@@ -74,7 +84,7 @@ def read_rows(
 
     read = _read_csv if path.lower().endswith(_CSV) else _read_parquet
     try:
-        yield from read(path, choose)
+        yield from read(path, choose, unpacked)
     except (pa.ArrowInvalid, OSError, EOFError, UnicodeDecodeError) as error:
         raise SourceError(f"cannot read {path}: {error}") from error
 
@@ -115,7 +125,7 @@ def find_columns(
 _Choose = Callable[[Sequence[str]], dict[str, str]]
 
 
-def _read_csv(path: str, choose: _Choose) -> Iterator[Batch]:
+def _read_csv(path: str, choose: _Choose, unpacked: Open) -> Iterator[Batch]:
     """Batches of columns of bytes; the header is row 1, an empty line none."""
     malformed: list[tuple[int, str]] = []
 
@@ -124,8 +134,8 @@ def _read_csv(path: str, choose: _Choose) -> Iterator[Batch]:
         malformed.append((row.number, complaint))
         return "skip"
 
-    delimiter, chosen = _read_header(path, choose)
-    with _open(path) as file:
+    delimiter, chosen = _read_header(path, choose, unpacked)
+    with unpacked(path) as file:
         told, number = 0, 2
         for batch in _open_csv(file, skip, delimiter, list(chosen.values())):
             numbers = row_numbers(number, len(batch), [n for n, _ in malformed])
@@ -138,12 +148,14 @@ def _read_csv(path: str, choose: _Choose) -> Iterator[Batch]:
             yield Batch(none, np.arange(0), malformed[told:])
 
 
-def _read_header(path: str, choose: _Choose) -> tuple[str, dict[str, str]]:
+def _read_header(
+    path: str, choose: _Choose, unpacked: Open
+) -> tuple[str, dict[str, str]]:
     """The delimiter of a CSV file, and the names of its columns by ours.
 
     The delimiter is the one by which the needed columns are there.
     """
-    with _open(path) as file:
+    with unpacked(path) as file:
         head = file.read(_HEADER_BYTES)
     line = head.removeprefix(b"\xef\xbb\xbf").splitlines()[:1]
     text = line[0].decode() if line else ""
@@ -159,11 +171,9 @@ def _read_header(path: str, choose: _Choose) -> tuple[str, dict[str, str]]:
 
 
 @contextlib.contextmanager
-def _open(path: str) -> Iterator[BinaryIO]:
-    """A file to read by Arrow, which cannot read Beam's unpacked files."""
-    with FileSystems.open(
-        path, compression_type=CompressionTypes.UNCOMPRESSED
-    ) as file:
+def _open(open_file: Open, path: str) -> Iterator[BinaryIO]:
+    """A file to read by Arrow, unpacked."""
+    with open_file(path) as file:
         packed = path.lower().endswith(".gz")
         yield pa.CompressedInputStream(file, "gzip") if packed else file
 
@@ -197,9 +207,11 @@ def row_numbers(first: int, count: int, skipped: Sequence[int]) -> np.ndarray:
     return numbers[~np.isin(numbers, skipped)][:count]
 
 
-def _read_parquet(path: str, choose: _Choose) -> Iterator[Batch]:
+def _read_parquet(
+    path: str, choose: _Choose, unpacked: Open
+) -> Iterator[Batch]:
     """Batches of the columns we know; the first row is row 1."""
-    with _open(path) as file:
+    with unpacked(path) as file:
         parquet = pa.parquet.ParquetFile(file)
         chosen = choose(parquet.schema_arrow.names)
         number = 1
