@@ -12,7 +12,7 @@ import json
 import logging
 import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NoReturn, TypeVar
 
 from planet_tf import config_flags
@@ -304,10 +304,7 @@ def _check_paths(config: Any, beam_options: Any) -> None:
         and not running.is_dry_run(beam_options)
         and "localhost" not in endpoint
     )
-    for name in _PATHS:
-        path = getattr(config, name, "")
-        if not isinstance(path, str):
-            continue  # a number of shards
+    for name, path in _paths(config):
         if "://" in path:
             try:
                 FileSystems.get_filesystem(path)
@@ -321,6 +318,16 @@ def _check_paths(config: Any, beam_options: Any) -> None:
                 f"--{name}={path} is on this machine, but Dataflow's workers"
                 " are not; needed is gs://BUCKET/..."
             )
+
+
+def _paths(config: Any) -> Iterator[tuple[str, str]]:
+    """Names of options that are paths, and each path."""
+    for name in _PATHS:
+        value = getattr(config, name, "")
+        if isinstance(value, tuple):
+            yield from ((name, path) for path in value)
+        elif isinstance(value, str):  # and not a number of shards
+            yield name, value
 
 
 def _import_beam() -> None:

@@ -1,13 +1,15 @@
 """Albums to be asked about: image files of one, and records of many."""
 
 import dataclasses
+import io
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
 
 from planet_tf import album_order, data_dirs, images, records
-from planet_tf.rejects import PhotoError, Reason
+from planet_tf.photo_files import PhotoFile
+from planet_tf.rejects import PhotoError, Reason, Reject
 
 Point = tuple[float, float]  # (lat, lng)
 
@@ -46,24 +48,27 @@ class Album:
 
 
 def read(
-    paths: Sequence[str], name: str, photo_size: int
+    items: Sequence[PhotoFile | Reject], name: str, photo_size: int
 ) -> tuple[Album, list[tuple[str, str]]]:
-    """An album of image files, and why some of them are not in it.
+    """An album of photos, and why some of them are not in it.
 
     Args:
-      paths: of the files.
+      items: as photo_files lists them.
       name: of the album.
       photo_size: pixels that photos' short sides are scaled to.
 
     Returns:
-      The album of those that can be read, and (path, reason) of the others.
+      The album of those that can be read, and (id, reason) of the others.
     """
     kept, rejects = [], []
-    for path in paths:
+    for item in items:
+        if isinstance(item, Reject):
+            rejects.append((item.id, f"{item.reason}: {item.detail}"))
+            continue
         try:
-            kept.append((path, *_read_photo(path, photo_size)))
-        except (OSError, PhotoError) as error:
-            rejects.append((path, str(error)))
+            kept.append((item.photo_id, *_read_photo(item, photo_size)))
+        except PhotoError as error:
+            rejects.append((item.photo_id, str(error)))
     names, times, truths, jpegs = zip(*kept, strict=True) if kept else [()] * 4
     order, timed = album_order.in_order(names, times)
     album = Album(
@@ -77,19 +82,19 @@ def read(
     return album.take(order), rejects
 
 
-def _read_photo(path: str, photo_size: int) -> tuple[int, Point | None, bytes]:
+def _read_photo(
+    item: PhotoFile, photo_size: int
+) -> tuple[int, Point | None, bytes]:
     """Time, place if known, and JPEG of a photo."""
-    with open(path, "rb") as file:
-        try:
-            lat, lng, time = images.read_exif(file)
-            place = lat, lng
-        except PhotoError as error:
-            if error.reason not in (Reason.NO_GPS, Reason.BAD_GPS):
-                raise
-            file.seek(0)
-            place, time = None, images.read_time(file)
-        file.seek(0)
-        return time, place, images.fit(file.read(), photo_size)
+    data = item.read()
+    try:
+        lat, lng, time = images.read_exif(io.BytesIO(data))
+        place = lat, lng
+    except PhotoError as error:
+        if error.reason not in (Reason.NO_GPS, Reason.BAD_GPS):
+            raise
+        place, time = None, images.read_time(io.BytesIO(data))
+    return time, place, images.fit(data, photo_size)
 
 
 def of_records(albums: data_dirs.Albums, split: str) -> Iterator[Album]:

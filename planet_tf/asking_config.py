@@ -5,6 +5,8 @@ import dataclasses
 from planet_tf import answers, config_flags
 from planet_tf.config_flags import option
 
+FILE_FORMATS = ("jsonl", "csv", "geojson")
+
 
 def _min_cell_km() -> float:
     return option(
@@ -65,7 +67,8 @@ class EvaluateConfig:
     # --- predictions of any system
     predictions: str = option(
         "",
-        help="JSON Lines or CSV of any system's answers, instead of a model",
+        help="JSON Lines or CSV of any system's answers, instead of a model; a"
+        " glob for several files",
     )
     truth: str = option("", help="CSV of where the photos were taken")
     name: str = option("system", help="what the report calls the system")
@@ -171,22 +174,12 @@ class EvaluateAlbumsConfig:
     seed: int = option(0, help="of the bootstrap")
 
 
-@dataclasses.dataclass(frozen=True)
-class PredictConfig:
-    """Options of `planet_tf.predict`."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AnswersConfig:
+    """Options of the programs that write answers for many photos."""
 
     model_dir: str = option(help="directory of a trained model")
-    out: str = option(".", help="directory for the maps, or the file")
-    format: str = option(
-        "text",
-        help="text: for people, on stdout, with maps; else a file"
-        " predictions.FORMAT in --out, for any number of photos",
-        choices=("text", "jsonl", "csv", "geojson"),
-    )
     top: int = option(5, help="answers for each photo", low=1, high=100)
-    maps: bool = option(
-        True, help="with --format=text: draw a PNG of the distribution"
-    )
     min_cell_km: float = _min_cell_km()
     batch_size: int = option(
         32, help="photos that the model is asked about at once", low=1
@@ -199,6 +192,22 @@ class PredictConfig:
     )
     max_reject_fraction: float = option(
         0.05, help="fail if more of the photos cannot be read", low=0, high=1
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PredictConfig(AnswersConfig):
+    """Options of `planet_tf.predict`."""
+
+    out: str = option(".", help="directory for the maps, or the file")
+    format: str = option(
+        "text",
+        help="text: for people, on stdout, with maps; else a file"
+        " predictions.FORMAT in --out, for any number of photos",
+        choices=("text", *FILE_FORMATS),
+    )
+    maps: bool = option(
+        True, help="with --format=text: draw a PNG of the distribution"
     )
 
 

@@ -1,33 +1,27 @@
 """Answers for many photos, to a file, in pieces that survive a crash.
 
-Photos are answered a piece of some thousand after the other. A piece gets its
-name when it is whole, and is not answered again; when all are there they are
-put together. Threads read and fit the next batches while the model is asked.
+Photos are answered a piece of some thousand after the other. A piece that is
+there is not answered again; when all are there they are put together.
 """
 
-import collections
-import concurrent.futures
 import dataclasses
-import glob
 import hashlib
-import itertools
 import json
 import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
+import tensorflow as tf
 
-from planet_tf import export, images, photo_answers, prediction_files
-from planet_tf.asking_config import PredictConfig
-from planet_tf.rejects import PhotoError, Reason, Reject
+from planet_tf import export, pieces, prediction_files
+from planet_tf.asking_config import AnswersConfig, PredictConfig
+from planet_tf.partition import Partition
 
 REJECTS = "rejects.jsonl"
 _PIECES, _RUN = "pieces", "run.json"
-_BATCHES_AHEAD = 3
 _SAY_SECONDS = 5.0
 
 
@@ -59,7 +53,7 @@ class Progress:
         )
 
 
-def predict(config: PredictConfig, paths: Sequence[str]) -> str:
+def predict(config: PredictConfig, items: pieces.Items) -> str:
     """Writes the answers for photos, and those left out to rejects.jsonl.
 
     Returns:
@@ -71,157 +65,122 @@ def predict(config: PredictConfig, paths: Sequence[str]) -> str:
     """
     locator = export.Geolocator(config.model_dir, config.min_cell_km)
     target = os.path.join(config.out, f"predictions.{config.format}")
-    pieces = os.path.join(config.out, _PIECES)
-    os.makedirs(config.out, exist_ok=True)
-    _claim(config, locator, paths)
+    known = facts(config, _form(config), locator.weights, locator.partition)
+    claim(config.out, known | {"photos": _digest(items)})
     if os.path.exists(target):
         print(f"{target} is there already", file=sys.stderr)
         return target
-    os.makedirs(pieces, exist_ok=True)
-    answerer = photo_answers.Answerer(locator.partition)
-    progress = Progress(len(paths))
-    new = rejected = 0
-    for start in range(0, len(paths), config.piece_photos):
-        piece = os.path.join(pieces, f"{start:012}")
-        some = paths[start : start + config.piece_photos]
-        if not os.path.exists(piece):
-            for count, bad in _answer(config, locator, answerer, some, piece):
-                new += count
-                rejected += bad
-                progress.say(start + count, new, rejected)
-    rejects = _join(config, pieces, target)
-    shutil.rmtree(pieces)
-    _check(config, rejects, len(paths))
+    directory = os.path.join(config.out, _PIECES)
+    os.makedirs(directory, exist_ok=True)
+    paths = _write_pieces(config, locator, items, directory)
+    rejects = _join(config, paths, target)
+    shutil.rmtree(directory)
+    _check(config, rejects, len(items))
     return target
 
 
-def _claim(
-    config: PredictConfig, locator: export.Geolocator, paths: Sequence[str]
-) -> None:
-    """Refuses a directory with predictions of another kind."""
-    facts = {
-        "model": locator.weights,
-        "partition": locator.partition.fingerprint,
-        "photos": hashlib.sha256("\0".join(paths).encode()).hexdigest(),
-        "top": config.top,
-        "format": config.format,
-        "batch_size": config.batch_size,
-        "piece_photos": config.piece_photos,
-    }
-    path = os.path.join(config.out, _RUN)
-    if not os.path.exists(path):
-        _write(path, json.dumps(facts, indent=1))
+def claim(out: str, facts: Mapping[str, Any]) -> None:
+    """Makes a directory for a run, or checks that the run in it is this.
+
+    Args:
+      out: the directory.
+      facts: what the bytes of the answers depend on.
+
+    Raises:
+      PredictionError: if it is another.
+    """
+    path = os.path.join(out, _RUN)
+    if not tf.io.gfile.exists(path):
+        tf.io.gfile.makedirs(out)
+        pieces.write(path, json.dumps(facts, indent=1))
         return
-    with open(path) as file:
+    with tf.io.gfile.GFile(path) as file:
         before: dict[str, Any] = json.load(file)
     for name, value in facts.items():
         if before.get(name) != value:
             raise PredictionError(
-                f"{config.out} holds predictions with {name}"
-                f" {before.get(name)}; this run has {value}. Give another"
-                " --out, or delete that one"
+                f"{out} holds predictions with {name} {before.get(name)}; this"
+                f" run has {value}. Give another --out, or delete that one"
             )
 
 
-def _answer(
+def facts(
+    config: AnswersConfig, form: pieces.Form, weights: str, partition: Partition
+) -> dict[str, Any]:
+    """What the bytes of answers depend on, beside the photos.
+
+    Args:
+      config: of the run.
+      form: of the answers.
+      weights: the fingerprint of the model's.
+      partition: that is answered.
+    """
+    return {
+        "model": weights,
+        "partition": partition.fingerprint,
+        **dataclasses.asdict(form),
+        "piece_photos": config.piece_photos,
+    }
+
+
+def _form(config: PredictConfig) -> pieces.Form:
+    """What the answers look like."""
+    return pieces.Form(config.format, config.top, config.batch_size)
+
+
+def _digest(items: pieces.Items) -> str:
+    """Tells photos from others, by their names and where they are."""
+    digest = hashlib.sha256()
+    for item in items:
+        facts = dataclasses.astuple(item)
+        digest.update(json.dumps(facts).encode())
+    return digest.hexdigest()
+
+
+def _write_pieces(
     config: PredictConfig,
     locator: export.Geolocator,
-    answerer: photo_answers.Answerer,
-    paths: Sequence[str],
-    piece: str,
-) -> Iterator[tuple[int, int]]:
-    """Answers a piece; gives photos and rejects of each batch."""
-    form = prediction_files.FORMATS[config.format]
-    texts: list[str] = []
-    rejects: list[Reject] = []
-    for batch in _fitted(config, locator.photo_size, paths):
-        good, bad = _embedded(locator, batch)
-        rejects += bad
-        if good:
-            probabilities = locator.classify(np.stack(list(good.values())))
-            answers = answerer.answers(probabilities, config.top)
-            texts += [
-                form.photo(path, answer, config.top)
-                for path, answer in zip(good, answers, strict=True)
-            ]
-        yield len(batch), len(bad)
-    lines = "".join(reject.line() + "\n" for reject in rejects)
-    _write(f"{piece}.{REJECTS}", lines)
-    _write(piece, form.between.join(texts))
+    items: pieces.Items,
+    directory: str,
+) -> list[pieces.Paths]:
+    """Answers what is not answered yet; gives all pieces."""
+    asker = pieces.Asker(locator, _form(config))
+    progress = Progress(len(items))
+    found = []
+    new = rejected = 0
+    for start in range(0, len(items), config.piece_photos):
+        name = os.path.join(directory, f"{start:012}")
+        paths = pieces.Paths(name, f"{name}.{REJECTS}")
+        found.append(paths)
+        if paths.done():
+            continue
+        done = start
+        some = items[start : start + config.piece_photos]
+        for count, bad in asker.write(some, paths, whole=False):
+            done += count
+            new += count
+            rejected += bad
+            progress.say(done, new, rejected)
+    return found
 
 
-def _embedded(
-    locator: export.Geolocator, batch: Sequence[tuple[str, bytes | Reject]]
-) -> tuple[dict[str, np.ndarray], list[Reject]]:
-    """The penultimate layer by path, and what could not be read."""
-    rejects = [found for _, found in batch if isinstance(found, Reject)]
-    jpegs = {path: x for path, x in batch if isinstance(x, bytes)}
-    if not jpegs:
-        return {}, rejects
-    embedding, valid = locator.embed(list(jpegs.values()))
-    rejects += [
-        _reject(path, Reason.CORRUPT_IMAGE, "TensorFlow cannot read it")
-        for path, is_valid in zip(jpegs, valid, strict=True)
-        if not is_valid
-    ]
-    rows = zip(jpegs, embedding, valid, strict=True)
-    return {path: row for path, row, is_valid in rows if is_valid}, rejects
-
-
-def _fitted(
-    config: PredictConfig, photo_size: int, paths: Sequence[str]
-) -> Iterator[list[tuple[str, bytes | Reject]]]:
-    """Batches of photos as the model takes them, or why not."""
-    ahead: collections.deque[list[concurrent.futures.Future]] = (
-        collections.deque()
-    )
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as threads:
-        for start in itertools.count(0, config.batch_size):
-            batch = paths[start : start + config.batch_size]
-            if batch:
-                ahead.append(
-                    [threads.submit(_fit, path, photo_size) for path in batch]
-                )
-            if len(ahead) > _BATCHES_AHEAD or not batch:
-                if not ahead:
-                    return
-                yield [future.result() for future in ahead.popleft()]
-
-
-def _fit(path: str, photo_size: int) -> tuple[str, bytes | Reject]:
-    try:
-        with open(path, "rb") as file:
-            return path, images.fit(file.read(), photo_size)
-    except FileNotFoundError:
-        return path, _reject(path, Reason.MISSING_FILE, "there is no such file")
-    except OSError as error:
-        return path, _reject(path, Reason.UNREADABLE_FILE, error.strerror)
-    except PhotoError as error:
-        return path, _reject(path, error.reason, error.detail)
-
-
-def _reject(path: str, reason: Reason, detail: str) -> Reject:
-    return Reject(path, "predict", reason, detail)
-
-
-def _join(config: PredictConfig, pieces: str, target: str) -> int:
+def _join(config: PredictConfig, found: list[pieces.Paths], target: str) -> int:
     """Puts all pieces together; returns the number of rejects."""
-    form = prediction_files.FORMATS[config.format]
-    paths = sorted(glob.glob(os.path.join(glob.escape(pieces), "?" * 12)))
+    texts = prediction_files.FORMATS[config.format]
     with open(target + ".incomplete", "w", encoding="utf-8") as file:
-        file.write(form.head(config.top))
+        file.write(texts.head(config.top))
         begun = False
-        for path in paths:
-            with open(path, encoding="utf-8") as piece:
-                text = piece.read()
-            if text:
-                file.write(form.between * begun + text)
+        for paths in found:
+            if os.path.exists(paths.answers):
+                file.write(texts.between * begun)
+                with open(paths.answers, encoding="utf-8") as piece:
+                    shutil.copyfileobj(piece, file)
                 begun = True
-        file.write(form.tail if begun or config.format == "geojson" else "")
+        file.write(texts.tail if begun or config.format == "geojson" else "")
     rejects = 0
     with open(os.path.join(config.out, REJECTS), "w") as file:
-        for path in paths:
-            with open(f"{path}.{REJECTS}") as piece:
+        for paths in found:
+            with open(paths.rejects) as piece:
                 for line in piece:
                     file.write(line)
                     rejects += 1
@@ -230,6 +189,7 @@ def _join(config: PredictConfig, pieces: str, target: str) -> int:
 
 
 def _check(config: PredictConfig, rejects: int, photos: int) -> None:
+    """Raises PredictionError if too many photos could not be answered."""
     if rejects > config.max_reject_fraction * photos:
         raise PredictionError(
             f"{rejects:,} of {photos:,} photos are bad, more than"
@@ -237,10 +197,3 @@ def _check(config: PredictConfig, rejects: int, photos: int) -> None:
             f" {os.path.join(config.out, REJECTS)} names them. All others are"
             " answered"
         )
-
-
-def _write(path: str, text: str) -> None:
-    """Writes a file that appears when it is whole."""
-    with open(path + ".incomplete", "w", encoding="utf-8") as file:
-        file.write(text)
-    os.replace(path + ".incomplete", path)

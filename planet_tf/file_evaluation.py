@@ -36,9 +36,7 @@ def evaluate(config: EvaluateConfig) -> None:
         truths.read_truth(
             config.truth, _columns(config, _TRUTH_FIELDS, "truth_")
         ),
-        predictions.read_predictions(
-            config.predictions, _columns(config, _FIELDS)
-        ),
+        predictions.read_all(config.predictions, _columns(config, _FIELDS)),
         missing=config.missing,
         extra=config.extra,
         duplicates=config.duplicates,

@@ -1,7 +1,11 @@
 """Says where photos were taken.
 
-python -m planet_tf.predict --model_dir=DIR [--out=DIR] PHOTO|DIRECTORY|GLOB...
-python -m planet_tf.predict --model_dir=DIR --out=DIR --format=jsonl DIRECTORY
+python -m planet_tf.predict --model_dir=DIR [--out=DIR] PHOTO...
+python -m planet_tf.predict --model_dir=DIR --out=DIR --format=jsonl PHOTO...
+
+PHOTO is an image file, a directory that is searched for such, a glob, a tar
+(*.tar), or a table (*.csv, *.tsv, *.parquet) with a column `path` and, if there
+is one, `photo_id`.
 
 Prints, for each photo, the likeliest cells with probability, lat and lng, how
 far around the first one half and nine tenths of the probability reach, and the
@@ -17,33 +21,40 @@ planet_tf.evaluate reads the first two.
 import os
 import sys
 from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
 
 from planet_tf import config_flags
 from planet_tf.asking_config import PredictConfig
+
+if TYPE_CHECKING:
+    from planet_tf.photo_files import PhotoFile
+    from planet_tf.rejects import Reject
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the program; returns its exit code."""
     argv = list(sys.argv if argv is None else argv)
     config, photos = config_flags.parse(
-        PredictConfig, argv, usage=__doc__, positional="PHOTO|DIRECTORY|GLOB..."
+        PredictConfig, argv, usage=__doc__, positional="PHOTO..."
     )
     if not photos:
         config_flags.fail("no photo given; name one or more image files")
 
     # After the options are known to be right: TensorFlow takes seconds.
-    from planet_tf import batch_prediction, model_dir, photo_files
+    from planet_tf import batch_prediction, manifests, model_dir, photo_files
 
-    paths = photo_files.find(photos)
-    if not paths:
-        print(f"error: no image files in {', '.join(photos)}", file=sys.stderr)
-        return 1
     try:
+        items = photo_files.find(photos)
+        if not items:
+            raise manifests.SourceError(
+                f"no image files in {', '.join(photos)}"
+            )
         if config.format == "text":
-            return predict(config, paths)
-        print(batch_prediction.predict(config, paths))
+            return predict(config, items)
+        print(batch_prediction.predict(config, items))
         return 0
     except (
+        manifests.SourceError,
         model_dir.ModelDirError,
         batch_prediction.PredictionError,
     ) as error:
@@ -51,32 +62,38 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
 
-def predict(config: PredictConfig, photos: Sequence[str]) -> int:
+def predict(
+    config: PredictConfig, items: Sequence["PhotoFile | Reject"]
+) -> int:
     """Answers for each photo that can be read; 1 if one could not be."""
-    from planet_tf import export, images, maps, photo_answers, rejects
+    from planet_tf import export, images, maps, photo_answers
+    from planet_tf.rejects import PhotoError, Reject
 
     locator = export.Geolocator(config.model_dir, config.min_cell_km)
     answerer = photo_answers.Answerer(locator.partition)
     os.makedirs(config.out, exist_ok=True)
     failed = 0
     taken: set[str] = set()
-    for path in photos:
+    for item in items:
         try:
-            with open(path, "rb") as file:
-                jpeg = images.fit(file.read(), locator.photo_size)
-        except (OSError, rejects.PhotoError) as error:
-            print(f"error: {path}: {error}", file=sys.stderr)
+            if isinstance(item, Reject):
+                name = item.id
+                raise PhotoError(item.reason, item.detail)
+            name = item.photo_id
+            jpeg = images.fit(item.read(), locator.photo_size)
+        except PhotoError as error:
+            print(f"error: {name}: {error}", file=sys.stderr)
             failed = 1
             continue
         probabilities = locator.probabilities([jpeg])
         [answer] = answerer.answers(probabilities, config.top)
-        print(path)
+        print(name)
         print("\n".join(answer.lines()))
         if config.maps:
             figure = maps.prediction_map(
                 locator.partition, probabilities[0], top=config.top
             )
-            target = map_path(config.out, path, taken)
+            target = map_path(config.out, name, taken)
             taken.add(target)
             with open(target, "wb") as file:
                 file.write(maps.encode(figure, "png"))

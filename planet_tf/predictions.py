@@ -7,6 +7,9 @@ where a file's order and its probabilities disagree, it is refused.
 """
 
 import dataclasses
+import os
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -85,6 +88,69 @@ def read_predictions(path: str, columns: Columns | None = None) -> Predictions:
         probabilities=_probabilities(rows, answered),
         tokens=_tokens(rows, answered),
         columns=rows.columns(),
+    )
+
+
+def read_all(name: str, columns: Columns | None = None) -> Predictions:
+    """Reads the answers of a system from all files that a glob names.
+
+    Args:
+      name: of a file, or a glob of files of one kind.
+      columns: as of `read_predictions`.
+
+    Raises:
+      PredictionsError: as `read_predictions`, or if the files do not say the
+        same of photos.
+    """
+    paths = _matches(name)
+    parts = [read_predictions(path, columns) for path in paths]
+    first = parts[0]
+    for path, part in zip(paths, parts, strict=True):
+        if part.columns.keys() != first.columns.keys():
+            raise PredictionsError(
+                f"{path} has {', '.join(part.columns)}, but {paths[0]} has"
+                f" {', '.join(first.columns)}: files that are read together"
+                " have the same columns"
+            )
+    return _together(parts) if len(parts) > 1 else first
+
+
+def _matches(name: str) -> list[str]:
+    """The files that a glob names, sorted."""
+    if not set(name) & set("*?["):
+        return [name]
+    from etils import epath
+
+    at = min(i for i, c in enumerate(name) if c in "*?[")
+    start = name[:at].rpartition("/")[0]
+    pattern = name[len(start) :].lstrip("/")
+    found = epath.Path(start or ("/" if name[0] == "/" else ".")).glob(pattern)
+    paths = sorted(map(os.fspath, found))
+    if not paths:
+        raise PredictionsError(f"no file is named like {name}")
+    return paths
+
+
+def _together(parts: Sequence[Predictions]) -> Predictions:
+    """Predictions one after the other, with as many answers as any has."""
+    most = max(part.points.shape[1] for part in parts)
+
+    def joined(arrays: Sequence[np.ndarray | None], nothing) -> Any:
+        if arrays[0] is None:
+            return None
+        wide = []
+        for array in arrays:
+            width = [(0, 0)] * array.ndim
+            width[1] = (0, most - array.shape[1])
+            wide.append(np.pad(array, width, constant_values=nothing))
+        return np.concatenate(wide)
+
+    return Predictions(
+        ids=np.concatenate([part.ids for part in parts]),
+        points=joined([part.points for part in parts], np.nan),
+        probabilities=joined([part.probabilities for part in parts], np.nan),
+        tokens=joined([part.tokens for part in parts], ""),
+        columns=parts[0].columns,
     )
 
 

@@ -15,6 +15,8 @@ from planet_tf import (
     geometry,
     images,
     photo_answers,
+    photo_files,
+    pieces,
     predict,
 )
 from planet_tf.asking_config import PredictConfig
@@ -48,7 +50,7 @@ def once(make):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Twenty photos, and three files that are none."""
+    """Twenty photos, two files that are none, and a third that is missing."""
     from PIL import Image
 
     directory = tmp_path_factory.mktemp("photos")
@@ -60,7 +62,6 @@ def folder(tmp_path_factory):
     (directory / "11x.jpg").write_bytes(
         (directory / "00.jpg").read_bytes()[:900]
     )
-    (directory / "19x.jpg").mkdir()
     return directory
 
 
@@ -75,12 +76,12 @@ def config(small_model, out, **options):
 
 
 def paths(folder):
-    return sorted(str(path) for path in folder.iterdir())
+    return sorted([*map(str, folder.iterdir()), f"{folder}/19x.jpg"])
 
 
 def run(small_model, folder, out, **options):
     own = config(small_model, out, **options)
-    return batch_prediction.predict(own, paths(folder))
+    return batch_prediction.predict(own, photo_files.find(paths(folder)))
 
 
 def test_photos_get_the_models_answers_and_others_a_reason(
@@ -104,7 +105,7 @@ def test_photos_get_the_models_answers_and_others_a_reason(
     assert reasons == {
         "07x.jpg": "not_an_image",
         "11x.jpg": "truncated_image",
-        "19x.jpg": "unreadable_file",
+        "19x.jpg": "missing_file",
     }
     left = {path.name for path in tmp_path.iterdir()}
     assert left == {"predictions.jsonl", "rejects.jsonl", "run.json"}
@@ -115,16 +116,16 @@ def test_a_run_that_broke_off_goes_on_to_the_same_bytes(
     small_model, folder, tmp_path, form, monkeypatch
 ):
     whole = run(small_model, folder, tmp_path / "whole", format=form)
-    embedded = batch_prediction._embedded
+    embedded = pieces.Asker._embedded
     asked = []
 
-    def breaks(locator, batch):
+    def breaks(asker, batch):
         asked.append(len(batch))
         if len(asked) == 4:
             raise KeyboardInterrupt
-        return embedded(locator, batch)
+        return embedded(asker, batch)
 
-    monkeypatch.setattr(batch_prediction, "_embedded", breaks)
+    monkeypatch.setattr(pieces.Asker, "_embedded", breaks)
     with pytest.raises(KeyboardInterrupt):
         run(small_model, folder, tmp_path / "cut", format=form)
     target = tmp_path / "cut" / f"predictions.{form}"
@@ -140,7 +141,7 @@ def test_a_finished_run_is_not_done_again(
     small_model, folder, tmp_path, capfd, monkeypatch
 ):
     target = run(small_model, folder, tmp_path)
-    monkeypatch.setattr(batch_prediction, "_embedded", None)
+    monkeypatch.setattr(pieces.Asker, "_embedded", None)
     assert run(small_model, folder, tmp_path) == target
     assert "is there already" in capfd.readouterr().err
 
@@ -252,7 +253,7 @@ def test_a_killed_program_goes_on_to_the_same_bytes(
         *paths(folder),
     ]
     killed = subprocess.Popen(command)
-    while not (tmp_path / "cut" / "pieces" / "000000000000").exists():
+    while not (tmp_path / "cut/pieces/000000000000.rejects.jsonl").exists():
         time.sleep(0.01)
         assert killed.poll() is None
     killed.send_signal(signal.SIGKILL)
