@@ -7,6 +7,7 @@ is refused with its line, column and text.
 import contextlib
 import dataclasses
 import gzip
+import os
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import IO
@@ -170,6 +171,26 @@ def to_float(text: str) -> float:
     if "_" in text:  # which Python allows in numbers, and nothing else
         raise ValueError(text)
     return float(text)
+
+
+def matches(name: str) -> list[str]:
+    """The files that a glob names, sorted; what is no glob names itself.
+
+    Raises:
+      PredictionsError: if there are none.
+    """
+    if not set(name) & set("*?["):
+        return [name]
+    from etils import epath
+
+    at = min(i for i, c in enumerate(name) if c in "*?[")
+    start = name[:at].rpartition("/")[0]
+    pattern = name[len(start) :].lstrip("/")
+    found = epath.Path(start or ("/" if name[0] == "/" else ".")).glob(pattern)
+    paths = sorted(map(os.fspath, found))
+    if not paths:
+        raise PredictionsError(f"no file is named like {name}")
+    return paths
 
 
 @contextlib.contextmanager

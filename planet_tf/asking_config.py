@@ -111,11 +111,18 @@ class EvaluateConfig:
     truth_group_column: str = option(
         "", help="owners or albums in --truth, for --resample_by=group"
     )
+    # --- people
+    game: str = option(
+        "",
+        help="results of the game, which planet_tf.serve --game_results wrote:"
+        " people against the machine; a glob for several files",
+    )
     # --- intervals
     resample_by: str = option(
         "group",
         help="what the bootstrap draws: photos, or groups of photos, of one"
-        " owner or else of one album, which are right or wrong together",
+        " owner or else of one album (of the game: of one player), which are"
+        " right or wrong together",
         choices=("group", "photo"),
     )
     resamples: int = option(
@@ -129,12 +136,15 @@ class EvaluateConfig:
                 answers.parse_rule(rule)
             except ValueError as error:
                 raise config_flags.UsageError(f"--rules: {error}") from error
-        own = bool(self.model_dir), bool(self.shards)
-        others = bool(self.predictions), bool(self.truth)
-        if not (all(own) and not any(others) or all(others) and not any(own)):
+        ways = (
+            (self.model_dir, self.shards),
+            (self.predictions, self.truth),
+            (self.game,),
+        )
+        if [all(way) for way in ways if any(way)] != [True]:
             raise config_flags.UsageError(
-                "needed is --model_dir with --shards, or --predictions with"
-                " --truth"
+                "needed is one of --model_dir with --shards, --predictions with"
+                " --truth, and --game"
             )
 
 

@@ -1,13 +1,15 @@
-"""Evaluates a trained photo model, or any system's predictions.
+"""Evaluates a trained photo model, any system's predictions, or people.
 
 python -m planet_tf.evaluate --model_dir=DIR --shards=DIR --out=DIR
 python -m planet_tf.evaluate --predictions=FILE --truth=FILE --out=DIR
+python -m planet_tf.evaluate --game=FILE --out=DIR
 
 Asks the exported model about every photo of a split, or reads another system's
-answers from JSON Lines or CSV. Writes to --out: report.md, report.json and
-report.html (share of photos within 1/25/200/750/2500 km, GeoScore, countries,
-calibration, all with 95 % intervals), photos.csv, pictures; of a model also
-predictions.jsonl and examples.
+answers from JSON Lines or CSV, or the results of the server's game. Writes to
+--out: report.md, report.json and report.html (share of photos within
+1/25/200/750/2500 km, GeoScore, countries, calibration, all with 95 %
+intervals), photos.csv, pictures; of a model also predictions.jsonl and
+examples.
 """
 
 import sys
@@ -35,6 +37,11 @@ def main(argv: Sequence[str] | None = None) -> int:
                 FileNotFoundError,
             ),
         )
+    if config.game:
+        from planet_tf import answer_columns, people
+
+        errors = answer_columns.PredictionsError, FileNotFoundError
+        return _run(people.evaluate, config, errors)
     from planet_tf import data_dirs, evaluation, model_dir
 
     return _run(

@@ -11,10 +11,12 @@ import json
 import secrets
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from planet_tf import geometry, scores
-from planet_tf.game_photos import Photo
+
+if TYPE_CHECKING:  # evaluate reads results without TensorFlow
+    from planet_tf.game_photos import Photo
 
 FORMAT = 1  # of the lines of results
 MAX_NAME = 40  # characters of a player's name
@@ -63,7 +65,7 @@ class Round:
       seconds: that the person thought, from when they had the photo.
     """
 
-    photo: Photo
+    photo: "Photo"
     person: Guess | None = None
     machine: Guess | None = None
     seconds: float = 0.0
@@ -92,7 +94,7 @@ class Game:
 
     def __init__(
         self,
-        photos: Sequence[Photo],
+        photos: Sequence["Photo"],
         player: str = "",
         keep: bool = False,
     ):
@@ -111,7 +113,7 @@ class Game:
         """Whether all rounds are."""
         return len(self.played) == len(self.rounds)
 
-    def photo(self, number: int) -> Photo:
+    def photo(self, number: int) -> "Photo":
         """The photo of a round, from 1 on, once it is its turn."""
         turn = len(self.played) + 1
         if not 1 <= number <= min(turn, len(self.rounds)):

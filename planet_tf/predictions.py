@@ -7,7 +7,6 @@ where a file's order and its probabilities disagree, it is refused.
 """
 
 import dataclasses
-import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -102,7 +101,7 @@ def read_all(name: str, columns: Columns | None = None) -> Predictions:
       PredictionsError: as `read_predictions`, or if the files do not say the
         same of photos.
     """
-    paths = _matches(name)
+    paths = answer_rows.matches(name)
     parts = [read_predictions(path, columns) for path in paths]
     first = parts[0]
     for path, part in zip(paths, parts, strict=True):
@@ -113,22 +112,6 @@ def read_all(name: str, columns: Columns | None = None) -> Predictions:
                 " have the same columns"
             )
     return _together(parts) if len(parts) > 1 else first
-
-
-def _matches(name: str) -> list[str]:
-    """The files that a glob names, sorted."""
-    if not set(name) & set("*?["):
-        return [name]
-    from etils import epath
-
-    at = min(i for i, c in enumerate(name) if c in "*?[")
-    start = name[:at].rpartition("/")[0]
-    pattern = name[len(start) :].lstrip("/")
-    found = epath.Path(start or ("/" if name[0] == "/" else ".")).glob(pattern)
-    paths = sorted(map(os.fspath, found))
-    if not paths:
-        raise PredictionsError(f"no file is named like {name}")
-    return paths
 
 
 def _together(parts: Sequence[Predictions]) -> Predictions:

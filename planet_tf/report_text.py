@@ -12,6 +12,7 @@ _OTHERS = {  # figures beside the radii, as headings
     "median_km": "median km",
     "mean_km": "mean km",
     "geoscore": "GeoScore",
+    "nearer": "rounds won",
     "top1_cell": "cell",
     "top5_cell": "cell, best of 5",
     "country": "country",
