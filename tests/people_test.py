@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from planet_tf import evaluate, game, geometry, people
+from planet_tf import evaluate, game, game_results, geometry, people
 from planet_tf.answer_columns import PredictionsError
 
 MODEL = "sha256:1"
@@ -167,16 +167,16 @@ def broken(**changes):
 def test_a_line_that_is_no_game_is_named(results, bad, says):
     path = results(line("good"), bad)
     with pytest.raises(PredictionsError, match=says):
-        people.read(path)
+        game_results.read(path)
 
 
 def test_games_that_do_not_belong_together_are_refused(results):
     other = line("b", model="sha256:2")
     with pytest.raises(PredictionsError, match="several models.*sha256:2"):
-        people.read(results(line("a"), other))
+        game_results.read(results(line("a"), other))
     coarse = line("b", min_cell_km=25.0)
     with pytest.raises(PredictionsError, match="values of --min_cell_km"):
-        people.read(results(line("a"), coarse))
+        game_results.read(results(line("a"), coarse))
 
 
 @pytest.mark.parametrize("name", ["none.jsonl", "no*.jsonl", "empty.jsonl"])
@@ -215,7 +215,7 @@ def test_the_servers_lines_are_read(results):
     for number in range(1, 6):
         own.photo(number)
         own.guess(number, (1.0, 2.0), (3.0, 4.0))
-    [read], repeated = people.read(results(own.line(MODEL, 0.0)))
+    [read], repeated = game_results.read(results(own.line(MODEL, 0.0)))
     assert (read.name, read.player, repeated) == (own.name, "Ada", 0)
     assert [r.truth for r in read.rounds] == [
         (10.0 * i, 20.0) for i in range(5)
