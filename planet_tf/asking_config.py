@@ -286,6 +286,12 @@ class ServeConfig:
     max_request_bytes: int = option(
         100_000_000, help="largest request, of all its photos", low=1
     )
+    max_waiting_bytes: int = option(
+        500_000_000,
+        help="most bytes that are held of all requests that are not answered;"
+        " beyond, requests are told to come again",
+        low=1,
+    )
     request_seconds: float = option(
         60.0, help="a request that takes longer is given up", low=0.001
     )
@@ -338,4 +344,10 @@ class ServeConfig:
             raise config_flags.UsageError(
                 f"--max_photos is {self.max_photos}, more than --queue, which"
                 f" is {self.queue}: an album of so many would never be taken"
+            )
+        if self.max_waiting_bytes < self.max_request_bytes:
+            raise config_flags.UsageError(
+                f"--max_waiting_bytes is {self.max_waiting_bytes}, less than"
+                f" --max_request_bytes, which is {self.max_request_bytes}: so"
+                " large a request would never be taken"
             )

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from planet_tf import serving_intake, serving_metrics, serving_queue
 from planet_tf.asking_config import ServeConfig
+from planet_tf.serving_budget import Budget, Share
 from planet_tf.serving_intake import Photo, Refused, Upload
 from planet_tf.serving_model import Asked, Model
 
@@ -40,6 +41,7 @@ class Desk:
     Attributes:
       model: that is asked.
       batcher: that asks it.
+      budget: of what is held of requests.
     """
 
     def __init__(
@@ -56,33 +58,33 @@ class Desk:
             room=config.queue,
             observe=metrics.observe_batch,
         )
+        self.budget = Budget(config.max_waiting_bytes)
         metrics.accepted.set_function(lambda: self.batcher.accepted)
+        metrics.waiting_bytes.set_function(lambda: self.budget.held)
         self._threads = concurrent.futures.ThreadPoolExecutor(
             config.decoders or os.cpu_count(), thread_name_prefix="decode"
         )
 
     async def ask(
         self,
-        read: Callable[[], Awaitable[Sequence[Upload]]],
+        read: Callable[[Share], Awaitable[Sequence[Upload]]],
         gone: Callable[[], Awaitable[bool]],
     ) -> list[Reply]:
         """What the model makes of the photos of a request, in their order.
 
         Args:
-          read: reads them.
+          read: reads them; what it holds of them, it adds to the share.
           gone: whether the client has gone.
 
         Raises:
           Refused, Gone, serving_queue.Overloaded, serving_queue.Stopping,
           TimeoutError.
         """
-        with self.batcher.accept(1) as place:
+        with self.batcher.accept(1) as place, self.budget.open() as share:
             async with asyncio.timeout(self.config.request_seconds):
-                uploads = await read()
+                uploads = dict(enumerate(await read(share)))
                 place.resize(len(uploads))
-                prepared = await asyncio.gather(
-                    *(self.run(self._prepare, upload) for upload in uploads)
-                )
+                prepared = await self._prepare(uploads, share)
                 good = [reply for reply in prepared if reply.photo]
                 futures = place.ask([reply.photo.jpeg for reply in good])
                 try:
@@ -110,11 +112,38 @@ class Desk:
         self.batcher.stop(self.config.shutdown_seconds)
         self._threads.shutdown(wait=False)
 
-    def _prepare(self, upload: Upload) -> Reply:
+    async def _prepare(
+        self, uploads: dict[int, Upload], share: Share
+    ) -> list[Reply]:
+        """Fits photos; those that were sent are not held any longer.
+
+        Args:
+          uploads: by their numbers; nothing is left of it.
+          share: holds what was sent, and then what is asked about.
+        """
+        sent = [len(upload.data) for upload in uploads.values()]
+        share.replace(share.held, sum(sent))  # of a form, there was more
+
+        async def fitted(i: int) -> Reply:
+            reply = await self.run(self._fit, uploads, i)
+            share.replace(sent[i], len(reply.photo.jpeg) if reply.photo else 0)
+            return reply
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(fitted(i)) for i in uploads]
+        finally:  # threads have not come to all of it if it takes too long
+            uploads.clear()
+        return [task.result() for task in tasks]
+
+    def _fit(self, uploads: dict[int, Upload], i: int) -> Reply:
+        upload = uploads.pop(i)
         size = self.model.photos.photo_size
         try:
             photo = serving_intake.prepare(upload, size, self.config)
         except Refused as error:
+            # Another one: the traceback of this one holds on to the photo.
+            error = Refused(error.status, error.code, error.message)
             return Reply(upload.name, error=error)
         return Reply(upload.name, photo)
 

@@ -11,6 +11,7 @@ from python_multipart.exceptions import FormParserError
 from planet_tf import exif, images, records
 from planet_tf.asking_config import ServeConfig
 from planet_tf.rejects import PhotoError, Reason
+from planet_tf.serving_budget import Share
 
 FIELD = "photo"  # what the parts of a form are called
 # What is wrong with a photo: the code of the answer, and a line for people.
@@ -101,30 +102,44 @@ def unreadable() -> Refused:
     return Refused(status, str(Reason.CORRUPT_IMAGE), line)
 
 
-async def read_body(stream: AsyncIterator[bytes], limit: int) -> bytes:
-    """A request's body; Refused once it has more than `limit` bytes."""
+async def read_body(
+    stream: AsyncIterator[bytes], limit: int, share: Share
+) -> bytes:
+    """A request's body of at most `limit` bytes, which `share` holds.
+
+    Raises:
+      Refused, serving_queue.Overloaded: as soon as it breaks a limit.
+    """
     body = bytearray()
-    async for chunk in stream:
+    async for chunk in _arriving(stream, limit, share):
         body += chunk
-        if len(body) > limit:
-            raise too_large(limit, "The request")
     return bytes(body)
 
 
 async def read_uploads(
-    content_type: str, stream: AsyncIterator[bytes], config: ServeConfig
+    content_type: str,
+    stream: AsyncIterator[bytes],
+    config: ServeConfig,
+    share: Share,
 ) -> list[Upload]:
     """The files of a request: its body, or the parts of a form.
 
+    Args:
+      content_type: of the request.
+      stream: its body.
+      config: the limits of a request.
+      share: holds the files' bytes, within the limit of all requests.
+
     Raises:
-      Refused: if it is no form, or breaks a limit: as soon as it does.
+      Refused, serving_queue.Overloaded: if it is no form, or breaks a limit:
+        as soon as it does.
     """
     kind, options = python_multipart.multipart.parse_options_header(
         content_type
     )
     if kind != b"multipart/form-data":
         limit = min(config.max_bytes, config.max_request_bytes)
-        return [Upload("", await read_body(stream, limit))]
+        return [Upload("", await read_body(stream, limit, share))]
     if not options.get(b"boundary"):
         raise _bad_form("it names no boundary")
     form = _Form(config)
@@ -132,11 +147,7 @@ async def read_uploads(
         parser = python_multipart.MultipartParser(
             options[b"boundary"], form.callbacks()
         )
-        size = 0
-        async for chunk in stream:
-            size += len(chunk)
-            if size > config.max_request_bytes:
-                raise too_large(config.max_request_bytes, "The request")
+        async for chunk in _arriving(stream, config.max_request_bytes, share):
             parser.write(chunk)
         parser.finalize()
     except FormParserError as error:
@@ -146,6 +157,19 @@ async def read_uploads(
     if not form.uploads:
         raise _bad_form(f"no part of it is a file named {FIELD!r}")
     return form.uploads
+
+
+async def _arriving(
+    stream: AsyncIterator[bytes], limit: int, share: Share
+) -> AsyncIterator[bytes]:
+    """The chunks of a request; `share` holds each before it is handed on."""
+    size = 0
+    async for chunk in stream:
+        size += len(chunk)
+        if size > limit:
+            raise too_large(limit, "The request")
+        share.add(len(chunk))
+        yield chunk
 
 
 def _bad_form(why: str) -> Refused:
@@ -222,6 +246,7 @@ class _Form:
     def _close(self) -> None:
         if self._data is not None:
             self.uploads.append(Upload(self._name, bytes(self._data)))
+            self._data = None
 
     def _end(self) -> None:
         self.ended = True

@@ -16,6 +16,7 @@ class Metrics:
       batch_size: of batches that the model was asked about.
       model_seconds: that the model took for batches.
       accepted: photos that are accepted and not answered.
+      waiting_bytes: that are held of requests that are not answered.
     """
 
     def __init__(self):
@@ -42,6 +43,9 @@ class Metrics:
         )
         self.accepted = prometheus.Gauge(
             "accepted_photos", "photos accepted and not answered", **own
+        )
+        self.waiting_bytes = prometheus.Gauge(
+            "waiting_bytes", "bytes held of requests not answered", **own
         )
 
     def observe_batch(self, size: int, seconds: float) -> None:

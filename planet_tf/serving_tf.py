@@ -6,6 +6,7 @@ SavedModel. Photos go through the same intake as all others: those that cannot
 be read are marked by `valid`, as the SavedModel does it.
 """
 
+import asyncio
 import base64
 import binascii
 import json
@@ -18,6 +19,7 @@ from fastapi.responses import JSONResponse
 
 from planet_tf import metrics, serving_intake
 from planet_tf.asking_config import ServeConfig
+from planet_tf.serving_budget import Share
 from planet_tf.serving_desk import Desk, Reply
 from planet_tf.serving_intake import Upload
 
@@ -38,6 +40,9 @@ class BadRequest(Exception):
 def router(desk: Desk, config: ServeConfig) -> fastapi.APIRouter:
     """The routes below /v1/models."""
     routes = fastapi.APIRouter(prefix="/v1/models")
+    # It takes the body's size three times more, and keeps other threads out
+    # anyway: so only one at a time.
+    parsing = asyncio.Lock()
 
     @routes.get("/{name}", summary="Whether the model is there")
     @routes.get("/{name}/versions/{version}", include_in_schema=False)
@@ -58,12 +63,15 @@ def router(desk: Desk, config: ServeConfig) -> fastapi.APIRouter:
     ) -> JSONResponse:
         _check_name(name, version)
         limit = int(config.max_request_bytes * _BASE64) + 1024
+        limit = min(limit, config.max_waiting_bytes)
         signature, rows = _DEFAULT, True
 
-        async def read() -> Sequence[Upload]:
+        async def read(share: Share) -> Sequence[Upload]:
             nonlocal signature, rows
-            body = await serving_intake.read_body(request.stream(), limit)
-            signature, rows, photos = await desk.run(_parse, body, config)
+            stream = request.stream()
+            body = await serving_intake.read_body(stream, limit, share)
+            async with parsing:
+                signature, rows, photos = await desk.run(_parse, body, config)
             return photos
 
         replies = await desk.ask(read, request.is_disconnected)

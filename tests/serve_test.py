@@ -154,8 +154,18 @@ def test_a_directory_without_a_model_is_named(tmp_path, capsys):
     assert "is not a model directory" in capsys.readouterr().err
 
 
-def test_a_queue_that_no_album_fits_in_is_a_usage_error(capsys):
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("--queue=8", "--max_photos is 60, more than --queue"),
+        (
+            "--max_waiting_bytes=99999999",
+            "--max_waiting_bytes is 99999999, less than --max_request_bytes",
+        ),
+    ],
+)
+def test_limits_that_no_album_fits_in_are_usage_errors(capsys, option, said):
     with pytest.raises(SystemExit) as stopped:
-        serve.main(["serve", "--model_dir=m", "--queue=8"])
+        serve.main(["serve", "--model_dir=m", option])
     assert stopped.value.code == 2
-    assert "--max_photos is 60, more than --queue" in capsys.readouterr().err
+    assert said in capsys.readouterr().err

@@ -7,6 +7,7 @@ import pytest
 from planet_tf import records, serving_intake
 from planet_tf.asking_config import ServeConfig
 from planet_tf.rejects import Reason
+from planet_tf.serving_budget import Budget
 from planet_tf.serving_intake import Refused, Upload
 
 CONFIG = ServeConfig(
@@ -39,10 +40,14 @@ def read(content_type, body, config=CONFIG, chunk=7):
             yield body[at : at + chunk]
 
     found = asyncio.run(
-        serving_intake.read_uploads(content_type, stream(), config)
+        serving_intake.read_uploads(content_type, stream(), config, share())
     )
     assert sent >= len(body)
     return found
+
+
+def share(most=10_000):
+    return Budget(most).open()
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 10_000])
@@ -77,10 +82,12 @@ def test_a_body_is_refused_as_soon_as_it_is_too_large():
         return stream()
 
     with pytest.raises(Refused) as caught:
-        asyncio.run(serving_intake.read_uploads("", endless(), CONFIG))
+        asyncio.run(serving_intake.read_uploads("", endless(), CONFIG, share()))
     assert caught.value.status == 413
     with pytest.raises(Refused) as caught:
-        asyncio.run(serving_intake.read_uploads(FORM, endless(), CONFIG))
+        asyncio.run(
+            serving_intake.read_uploads(FORM, endless(), CONFIG, share())
+        )
     assert caught.value.status in (400, 413)
 
 
