@@ -292,6 +292,12 @@ class ServeConfig:
         " beyond, requests are told to come again",
         low=1,
     )
+    upload_seconds: float = option(
+        20.0,
+        help="for each next megabyte of a request, or what is left of it, to"
+        " arrive; a client that sends more slowly is given up",
+        low=0.001,
+    )
     request_seconds: float = option(
         60.0, help="a request that takes longer is given up", low=0.001
     )

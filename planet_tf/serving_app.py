@@ -101,7 +101,16 @@ def _add_errors(app: fastapi.FastAPI) -> None:
 
         app.add_exception_handler(kind, handle)
 
-    handler(Refused, lambda e: (e.status, e.code, e.message))
+    handler(
+        Refused,
+        lambda e: (
+            e.status,
+            e.code,
+            e.message,
+            # Nobody waits for the rest of what comes too slowly.
+            {"connection": "close"} if e.status == 408 else None,
+        ),
+    )
     handler(serving_tf.BadRequest, lambda e: (e.status, "bad_request", str(e)))
     handler(
         serving_queue.Overloaded,

@@ -80,18 +80,16 @@ class Desk:
           Refused, Gone, serving_queue.Overloaded, serving_queue.Stopping,
           TimeoutError.
         """
-        with self.batcher.accept(1) as place, self.budget.open() as share:
+        self.batcher.check(1)  # before anything is read for nothing
+        with self.budget.open() as share:
             async with asyncio.timeout(self.config.request_seconds):
                 uploads = dict(enumerate(await read(share)))
-                place.resize(len(uploads))
-                prepared = await self._prepare(uploads, share)
-                good = [reply for reply in prepared if reply.photo]
-                futures = place.ask([reply.photo.jpeg for reply in good])
-                try:
+                # Not before: who sends slowly shall not keep others out.
+                with self.batcher.accept(len(uploads)) as place:
+                    prepared = await self._prepare(uploads, share)
+                    good = [reply for reply in prepared if reply.photo]
+                    futures = place.ask([reply.photo.jpeg for reply in good])
                     found = await _all(futures, gone)
-                finally:
-                    for future in futures:
-                        future.cancel()
         answered = iter(found)
         replies = [
             self._with_answer(reply, next(answered)) if reply.photo else reply
@@ -160,10 +158,14 @@ async def _all(
     """The values of all; Gone if nobody waits for them any more."""
     waiting = [asyncio.wrap_future(future) for future in futures]
     pending = set(waiting)
-    while pending:
-        _, pending = await asyncio.wait(pending, timeout=_LOOK_SECONDS)
-        if pending and await gone():
-            raise Gone
+    try:
+        while pending:
+            _, pending = await asyncio.wait(pending, timeout=_LOOK_SECONDS)
+            if pending and await gone():
+                raise Gone
+    finally:  # what is not begun is not asked about for nobody
+        for future in futures:
+            future.cancel()
     try:
         return [future.result() for future in waiting]
     except Exception as error:

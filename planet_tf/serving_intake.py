@@ -1,5 +1,6 @@
 """What clients send: photos within limits, kept in memory and nowhere else."""
 
+import asyncio
 import dataclasses
 import io
 from collections.abc import AsyncIterator, Callable
@@ -14,6 +15,7 @@ from planet_tf.rejects import PhotoError, Reason
 from planet_tf.serving_budget import Share
 
 FIELD = "photo"  # what the parts of a form are called
+_PIECE = 1_000_000  # bytes that have to arrive within --upload_seconds
 # What is wrong with a photo: the code of the answer, and a line for people.
 _FAULTS = {
     Reason.NOT_AN_IMAGE: (415, "This is no photo: send a JPEG, PNG or WebP."),
@@ -103,7 +105,10 @@ def unreadable() -> Refused:
 
 
 async def read_body(
-    stream: AsyncIterator[bytes], limit: int, share: Share
+    stream: AsyncIterator[bytes],
+    limit: int,
+    config: ServeConfig,
+    share: Share,
 ) -> bytes:
     """A request's body of at most `limit` bytes, which `share` holds.
 
@@ -111,7 +116,7 @@ async def read_body(
       Refused, serving_queue.Overloaded: as soon as it breaks a limit.
     """
     body = bytearray()
-    async for chunk in _arriving(stream, limit, share):
+    async for chunk in _arriving(stream, limit, config, share):
         body += chunk
     return bytes(body)
 
@@ -139,7 +144,7 @@ async def read_uploads(
     )
     if kind != b"multipart/form-data":
         limit = min(config.max_bytes, config.max_request_bytes)
-        return [Upload("", await read_body(stream, limit, share))]
+        return [Upload("", await read_body(stream, limit, config, share))]
     if not options.get(b"boundary"):
         raise _bad_form("it names no boundary")
     form = _Form(config)
@@ -147,7 +152,8 @@ async def read_uploads(
         parser = python_multipart.MultipartParser(
             options[b"boundary"], form.callbacks()
         )
-        async for chunk in _arriving(stream, config.max_request_bytes, share):
+        limit = config.max_request_bytes
+        async for chunk in _arriving(stream, limit, config, share):
             parser.write(chunk)
         parser.finalize()
     except FormParserError as error:
@@ -160,16 +166,35 @@ async def read_uploads(
 
 
 async def _arriving(
-    stream: AsyncIterator[bytes], limit: int, share: Share
+    stream: AsyncIterator[bytes],
+    limit: int,
+    config: ServeConfig,
+    share: Share,
 ) -> AsyncIterator[bytes]:
     """The chunks of a request; `share` holds each before it is handed on."""
-    size = 0
-    async for chunk in stream:
+    now = asyncio.get_running_loop().time
+    size, due, until = 0, _PIECE, now() + config.upload_seconds
+    while (chunk := await _next(stream, until)) is not None:
         size += len(chunk)
         if size > limit:
             raise too_large(limit, "The request")
+        if size >= due:
+            due, until = size + _PIECE, now() + config.upload_seconds
         share.add(len(chunk))
         yield chunk
+
+
+async def _next(stream: AsyncIterator[bytes], until: float) -> bytes | None:
+    """The next chunk; None at the end."""
+    try:
+        async with asyncio.timeout_at(until):
+            return await anext(stream, None)
+    except TimeoutError as error:
+        raise Refused(
+            408,
+            "slow_upload",
+            "The photos arrive too slowly: send fewer, or smaller copies.",
+        ) from error
 
 
 def _bad_form(why: str) -> Refused:

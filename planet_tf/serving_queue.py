@@ -83,14 +83,25 @@ class Batcher:
         """Items that are accepted and not answered."""
         return self._accepted
 
-    def accept(self, count: int) -> "Place":
-        """Room for so many items, to be used in a `with` statement.
+    def check(self, count: int) -> None:
+        """Whether there is room for so many items.
 
         Raises:
           Overloaded: if there is none.
           Stopping: after `stop`.
         """
-        self._take(count)
+        with self._changed:
+            self._check(count)
+
+    def accept(self, count: int) -> "Place":
+        """Room for so many items, to be used in a `with` statement.
+
+        Raises:
+          Overloaded, Stopping: as `check` does.
+        """
+        with self._changed:
+            self._check(count)
+            self._accepted += count
         return Place(self, count)
 
     def stop(self, seconds: float | None = None) -> None:
@@ -104,15 +115,13 @@ class Batcher:
             self._changed.notify_all()
         self._thread.join(seconds)
 
-    def _take(self, count: int) -> None:
-        with self._changed:
-            if not self.alive:
-                raise Stopping
-            if self._accepted + count > self._room:
-                waiting = self._accepted + count - self._room
-                speed = max(self._speed, _LEAST_SPEED)
-                raise Overloaded(max(1, math.ceil(waiting / speed)))
-            self._accepted += count
+    def _check(self, count: int) -> None:
+        if not self.alive:
+            raise Stopping
+        if self._accepted + count > self._room:
+            waiting = self._accepted + count - self._room
+            speed = max(self._speed, _LEAST_SPEED)
+            raise Overloaded(max(1, math.ceil(waiting / speed)))
 
     def _submit(self, items: Sequence[Any]) -> list[Future]:
         now = time.monotonic()
@@ -185,15 +194,6 @@ class Place:
 
     def __exit__(self, *_: object) -> None:
         self._batcher._release(self._count)
-        self._count = 0
-
-    def resize(self, count: int) -> None:
-        """Takes room for another number of items, or raises Overloaded."""
-        if count > self._count:
-            self._batcher._take(count - self._count)
-        else:
-            self._batcher._release(self._count - count)
-        self._count = count
 
     def ask(self, items: Sequence[Any]) -> list[Future]:
         """The answers to come for items."""

@@ -68,8 +68,9 @@ def router(desk: Desk, config: ServeConfig) -> fastapi.APIRouter:
 
         async def read(share: Share) -> Sequence[Upload]:
             nonlocal signature, rows
-            stream = request.stream()
-            body = await serving_intake.read_body(stream, limit, share)
+            body = await serving_intake.read_body(
+                request.stream(), limit, config, share
+            )
             async with parsing:
                 signature, rows, photos = await desk.run(_parse, body, config)
             return photos

@@ -91,6 +91,29 @@ def test_a_body_is_refused_as_soon_as_it_is_too_large():
     assert caught.value.status in (400, 413)
 
 
+@pytest.mark.parametrize("kind", ["", FORM])
+def test_who_sends_piece_by_piece_in_time_is_not_too_slow(monkeypatch, kind):
+    monkeypatch.setattr(serving_intake, "_PIECE", 20)
+    config = dataclasses.replace(CONFIG, upload_seconds=1.0)
+    body = form(("photo", "a", b"some bytes"))
+    assert len(body) > 80
+
+    async def stream(pauses):
+        for at, pause in zip(range(0, len(body), 20), pauses, strict=False):
+            await asyncio.sleep(pause)
+            yield body[at : at + 20]
+
+    def upload(*pauses):
+        return asyncio.run(
+            serving_intake.read_uploads(kind, stream(pauses), config, share())
+        )
+
+    assert len(upload(*[0.3] * 10)) == 1  # longer than a second in all
+    with pytest.raises(Refused) as caught:
+        upload(0, 0, 30)
+    assert (caught.value.status, caught.value.code) == (408, "slow_upload")
+
+
 def test_a_form_is_refused_for_all_its_bytes_and_for_too_many_photos():
     large = form(*[("photo", f"{i}", b"x" * 900) for i in range(3)])
     found = refusal(FORM, large)

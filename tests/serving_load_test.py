@@ -144,3 +144,58 @@ def test_a_request_that_is_refused_holds_nothing(model):
         for body in (b"no photo", b"x" * 2000):
             assert client.post(LOCATE, content=body).status_code in (413, 415)
         assert figure(client, "waiting_bytes") == 0
+
+
+def test_slow_uploads_shut_nobody_out_until_their_photos_are_there(
+    model, make_jpeg
+):
+    jpeg = make_jpeg()
+    with serving(model, queue=2, max_photos=2) as client:
+        slow = [Slow(client, LOCATE, jpeg).send(100) for _ in range(8)]
+        wait_for(client, "waiting_bytes", lambda b: b == 800)
+        assert figure(client, "accepted_photos") == 0
+        assert client.post(LOCATE, content=jpeg).status_code == 200
+        assert not any(own.refused() for own in slow)
+        for own in slow:  # one after the other: two have room
+            assert own.send().answer()[0] == 200
+
+
+class Blocked:
+    """A model that answers when it may."""
+
+    def __init__(self, model):
+        self.photos, self.partition = model.photos, model.partition
+        self.answerer, self._model = model.answerer, model
+        self.go_on = threading.Event()
+
+    def ask(self, jpegs):
+        assert self.go_on.wait(60)
+        return self._model.ask(jpegs)
+
+
+def test_a_full_queue_refuses_photos_at_once_and_those_that_arrive(
+    model, make_jpeg
+):
+    jpeg, blocked = make_jpeg(), Blocked(model)
+    with serving(blocked, queue=2, max_photos=2) as client:
+        late = Slow(client, LOCATE, jpeg).send(100)
+        wait_for(client, "waiting_bytes", lambda b: b == 100)
+        first = [Slow(client, LOCATE, jpeg).send() for _ in range(2)]
+        wait_for(client, "accepted_photos", lambda n: n == 2)
+        at_once = Slow(client, LOCATE, jpeg)  # has sent nothing of its photo
+        for own in (at_once, late.send()):
+            status, headers, _ = own.answer()
+            assert status == 429 and int(headers["retry-after"]) >= 1
+        blocked.go_on.set()
+        assert [own.answer()[0] for own in first] == [200, 200]
+        assert client.post(LOCATE, content=jpeg).status_code == 200
+
+
+@pytest.mark.parametrize("path", [LOCATE, PREDICT])
+def test_who_sends_too_slowly_is_told_so_and_hung_up_on(model, path):
+    with serving(model, upload_seconds=0.3) as client:
+        own = Slow(client, path, b"x" * 1000).send(10)
+        status, headers, answer = own.answer()
+        assert status == 408 and headers["connection"] == "close"
+        assert "too slowly" in str(answer["error"])
+        assert figure(client, "waiting_bytes") == 0

@@ -105,17 +105,16 @@ def test_what_nobody_waits_for_is_not_asked(make):
 
 def test_there_is_room_for_so_many_and_then_again(make):
     model = make(room=4)
-    with model.batcher.accept(1) as place:
-        place.resize(3)
+    with model.batcher.accept(3):
+        model.batcher.check(1)
         assert model.batcher.accepted == 3
-        with pytest.raises(Overloaded) as caught, model.batcher.accept(2):
-            pass
-        assert caught.value.retry_after >= 1
-        with pytest.raises(Overloaded):
-            place.resize(5)
-        place.resize(1)
-        with model.batcher.accept(3):
-            pass
+        for ask in (model.batcher.accept, model.batcher.check):
+            with pytest.raises(Overloaded) as caught:
+                ask(2)
+            assert caught.value.retry_after >= 1
+        with model.batcher.accept(1):
+            assert model.batcher.accepted == 4
+    model.batcher.check(4)
     assert model.batcher.accepted == 0
 
 
@@ -128,8 +127,9 @@ def test_stopping_answers_what_was_accepted_and_nothing_new(make):
         stopping.start()
         while model.batcher.alive:
             pass
-        with pytest.raises(Stopping):
-            model.batcher.accept(1)
+        for ask in (model.batcher.accept, model.batcher.check):
+            with pytest.raises(Stopping):
+                ask(1)
         model.open.set()
         assert values(futures) == [10, 12]
     stopping.join(10)
