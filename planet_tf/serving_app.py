@@ -132,10 +132,7 @@ def _add_errors(app: fastapi.FastAPI) -> None:
         RequestValidationError,
         lambda e: (400, "bad_option", _options_text(e)),
     )
-    handler(
-        HTTPException,
-        lambda e: (e.status_code, "no_such_thing", e.detail, e.headers),
-    )
+    handler(HTTPException, _http_error)
 
 
 def _error(
@@ -149,6 +146,15 @@ def _error(
     if path.startswith("/v1/"):
         error = message  # as TensorFlow Serving has it
     return JSONResponse({"error": error}, status, headers)
+
+
+def _http_error(error: HTTPException) -> tuple:
+    """Of an address that there is not, or not with this method."""
+    if error.status_code != 405:
+        return error.status_code, "no_such_thing", error.detail, error.headers
+    methods = (error.headers or {})["Allow"]
+    message = f"This address is not asked that way: use {methods}."
+    return 405, "wrong_method", message, error.headers
 
 
 def _options_text(error: RequestValidationError) -> str:

@@ -360,6 +360,35 @@ def test_refusals_say_why(client, make_jpeg, path, options, status):
     assert found.json()["error"]["message"]
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "right"),
+    [
+        ("GET", "/api/locate", "POST"),
+        ("DELETE", "/api/locate", "POST"),
+        ("POST", "/api/model", "GET"),
+        ("PUT", "/healthz", "GET"),
+        ("POST", "/", "GET"),
+        ("POST", "/v1/models/planet/metadata", "GET"),
+    ],
+)
+def test_a_wrong_method_is_told_the_right_one(client, method, path, right):
+    found = client.request(method, path)
+    assert found.status_code == 405
+    assert found.headers["allow"] == right
+    error = found.json()["error"]
+    if path.startswith("/api"):
+        assert error["code"] == "wrong_method"
+        error = error["message"]
+    assert f"use {right}" in str(error)
+
+
+def test_what_there_is_not_has_its_own_code(client):
+    for method in ("GET", "POST"):
+        found = client.request(method, "/api/nothing")
+        assert found.status_code == 404
+        assert found.json()["error"]["code"] == "no_such_thing"
+
+
 def test_answers_carry_headers_that_keep_browsers_strict(client):
     headers = client.get("/healthz").headers
     assert "default-src 'none'" in headers["content-security-policy"]
