@@ -150,35 +150,67 @@ def fit(
       PhotoError: if it is not, or breaks the limits.
     """
     with _photo_errors():
-        image = _open(io.BytesIO(data))
-        (limits or Limits()).check(*image.size)
-        if image.format == "PNG":
-            # Else it happens below, on the way to an EXIF behind the pixels,
-            # where an error would not be noticed.
-            image.load()
-        transpose = _TO_UPRIGHT.get(_orientation(image))
-        is_jpeg = image.format == "JPEG" and image.mode in ("RGB", "L")
-        scale = image_size / min(image.size) if image_size else 1
-        if scale >= 1:
-            image.load()
-            if is_jpeg and transpose is None:
-                plain = without_metadata(data) if image_size else data
-                if plain:
-                    return plain
-            image = _in_color(image)
-        else:
-            size = tuple(round(side * scale) for side in image.size)
-            image.draft(None, size)  # decodes at 1/2, 1/4 or 1/8
-            # Of a photo of 1024 x 768, decoding takes 3.7 ms, this 1.9 and
-            # encoding 0.3. BOX would take 0.9 and err twice as much against
-            # LANCZOS on all pixels; optimized Huffman tables 0.9 more for
-            # files 3 % smaller.
-            image = _in_color(image).resize(size, Image.Resampling.BICUBIC)
-        if transpose is not None:
-            image = image.transpose(transpose)
-        out = io.BytesIO()
-        image.save(out, "JPEG", quality=quality, subsampling=CHROMA)
-        return out.getvalue()
+        image = _open_to_read(data, limits or Limits())
+        return _fit(image, data, image_size, quality)
+
+
+def fit_with_exif(
+    data: bytes, image_size: int, *, limits: Limits | None = None
+) -> tuple[bytes, Mapping[int, Any], Mapping[int, Any]]:
+    """What `fit` makes of the image, its EXIF tags, and those of its position.
+
+    The file is opened and decoded once for all. The tags are none if there are
+    none, or if they are broken.
+
+    Raises:
+      PhotoError: as `fit` does.
+    """
+    with _photo_errors():
+        image = _open_to_read(data, limits or Limits())
+        try:
+            tags, gps = _tags(image)
+        except Exception:  # a broken EXIF does not make a photo unusable
+            tags, gps = {}, {}
+        return _fit(image, data, image_size, QUALITY), tags, gps
+
+
+def _open_to_read(data: bytes, limits: Limits) -> Image.Image:
+    """An image within limits, whose EXIF is at hand."""
+    image = _open(io.BytesIO(data))
+    limits.check(*image.size)
+    if image.format == "PNG":
+        # Else it happens later, on the way to an EXIF behind the pixels, where
+        # an error would not be noticed.
+        image.load()
+    return image
+
+
+def _fit(
+    image: Image.Image, data: bytes, image_size: int, quality: int
+) -> bytes:
+    transpose = _TO_UPRIGHT.get(_orientation(image))
+    is_jpeg = image.format == "JPEG" and image.mode in ("RGB", "L")
+    scale = image_size / min(image.size) if image_size else 1
+    if scale >= 1:
+        image.load()
+        if is_jpeg and transpose is None:
+            plain = without_metadata(data) if image_size else data
+            if plain:
+                return plain
+        image = _in_color(image)
+    else:
+        size = tuple(round(side * scale) for side in image.size)
+        image.draft(None, size)  # decodes at 1/2, 1/4 or 1/8
+        # Of a photo of 1024 x 768, decoding takes 3.7 ms, this 1.9 and
+        # encoding 0.3. BOX would take 0.9 and err twice as much against
+        # LANCZOS on all pixels; optimized Huffman tables 0.9 more for
+        # files 3 % smaller.
+        image = _in_color(image).resize(size, Image.Resampling.BICUBIC)
+    if transpose is not None:
+        image = image.transpose(transpose)
+    out = io.BytesIO()
+    image.save(out, "JPEG", quality=quality, subsampling=CHROMA)
+    return out.getvalue()
 
 
 def without_metadata(jpeg: bytes) -> bytes | None:
@@ -226,6 +258,10 @@ def _exif(file: BinaryIO) -> tuple[Mapping[int, Any], Mapping[int, Any]]:
     if image.format == "PNG":
         image.load()
     # Of other formats, Pillow reads the head of the file and no pixels.
+    return _tags(image)
+
+
+def _tags(image: Image.Image) -> tuple[Mapping[int, Any], Mapping[int, Any]]:
     tags = image.getexif()
     return tags.get_ifd(ExifTags.IFD.Exif), tags.get_ifd(ExifTags.IFD.GPSInfo)
 

@@ -1,9 +1,9 @@
 """What clients send: photos within limits, kept in memory and nowhere else."""
 
 import asyncio
+import contextlib
 import dataclasses
-import io
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 import python_multipart
@@ -292,24 +292,22 @@ def prepare(upload: Upload, photo_size: int, config: ServeConfig) -> Photo:
         raise too_large(config.max_bytes, "The photo")
     limits = images.Limits(max_pixels=config.max_pixels)
     try:
-        jpeg = images.fit(upload.data, photo_size, limits=limits)
+        jpeg, tags, gps = images.fit_with_exif(
+            upload.data, photo_size, limits=limits
+        )
     except PhotoError as error:
         status, line = _FAULTS[error.reason]
         raise Refused(
             status, str(error.reason), f"{line} ({error.detail})"
         ) from error
-    return Photo(upload.name, jpeg, _taken(upload.data))
+    return Photo(upload.name, jpeg, _taken(tags, gps))
 
 
-def _taken(data: bytes) -> Taken:
-    """A broken EXIF is no reason to refuse a photo."""
-    try:
-        lat, lng, time = images.read_exif(io.BytesIO(data))
-        known = abs(lat) <= 90 and abs(lng) <= 180 and (lat or lng)
-        return Taken((lat, lng) if known else None, time)
-    except PhotoError:
-        pass
-    try:
-        return Taken(None, images.read_time(io.BytesIO(data)))
-    except PhotoError:
-        return Taken(None, records.UNKNOWN_TIME)
+def _taken(tags: Mapping[int, Any], gps: Mapping[int, Any]) -> Taken:
+    """What EXIF says; a wrong place is no reason to refuse a photo."""
+    place = None
+    with contextlib.suppress(PhotoError):
+        lat, lng = exif.position(gps)
+        if abs(lat) <= 90 and abs(lng) <= 180 and (lat or lng):
+            place = lat, lng
+    return Taken(place, exif.taken_at(tags))

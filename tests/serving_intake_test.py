@@ -3,8 +3,9 @@ import dataclasses
 
 import bad_inputs
 import pytest
+from PIL import ExifTags, Image
 
-from planet_tf import records, serving_intake
+from planet_tf import images, records, serving_intake
 from planet_tf.asking_config import ServeConfig
 from planet_tf.rejects import Reason
 from planet_tf.serving_budget import Budget
@@ -175,6 +176,40 @@ def test_the_limit_of_pixels_is_the_servers_own(make_jpeg):
     config = dataclasses.replace(CONFIG, max_pixels=80 * 60 - 1, max_bytes=9999)
     with pytest.raises(Refused, match="80 x 60"):
         serving_intake.prepare(Upload("", make_jpeg(80, 60)), 75, config)
+
+
+def with_exif(make_jpeg, kind, latitude):
+    tags = Image.Exif()
+    tags[ExifTags.Base.Orientation] = 6
+    tags.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.DateTimeOriginal] = (
+        "2024:05:01 10:00:00"
+    )
+    tags.get_ifd(ExifTags.IFD.GPSInfo).update(
+        {1: "S", 2: latitude, 3: "W", 4: (70.0, 15.0, 0.0)}
+    )
+    return make_jpeg(200, 150, format=kind, exif=tags)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize(
+    ("latitude", "place"),
+    [((33.0, 30.0, 0.0), (-33.5, -70.25)), ((133.0, 0.0, 0.0), None)],
+)
+def test_a_photo_and_its_exif_are_opened_once(
+    monkeypatch, make_jpeg, kind, latitude, place
+):
+    opened = []
+    own = Image.open
+    monkeypatch.setattr(
+        Image, "open", lambda *a, **k: opened.append(1) or own(*a, **k)
+    )
+    config = dataclasses.replace(CONFIG, max_bytes=10_000_000)
+    data = with_exif(make_jpeg, kind, latitude)
+    found = serving_intake.prepare(Upload("", data), 75, config)
+    assert len(opened) == 1
+    assert found.taken.place == place
+    assert found.taken.json()["time"] == "2024-05-01 10:00:00"
+    assert found.jpeg == images.fit(data, 75)
 
 
 def test_what_the_exif_says_is_told_where_it_is_a_place(tmp_path):
