@@ -64,9 +64,19 @@ def router(
     routes = fastapi.APIRouter(prefix="/api/game")
     table = _Table(desk, config, photos)
 
+    async def body_of(request: fastapi.Request) -> dict[str, Any]:
+        stream = request.stream()
+        with desk.budget.open() as share:
+            body = await serving_intake.read_body(
+                stream, _MOST_BYTES, config, share
+            )
+        return _object(body)
+
     @routes.post("", summary="Begin a game", description=_BEGIN)
     async def begin(request: fastapi.Request) -> JSONResponse:
-        return JSONResponse(table.begin(await _body(request)), headers=_PRIVATE)
+        return JSONResponse(
+            table.begin(await body_of(request)), headers=_PRIVATE
+        )
 
     @routes.get(
         "/{name}/photo/{number}",
@@ -74,14 +84,14 @@ def router(
         response_class=Response,
     )
     async def photo(name: str, number: int) -> Response:
-        shown = table.photo(name, number).shown()
+        shown = await desk.run(table.photo(name, number).shown)
         return Response(shown, media_type="image/jpeg", headers=_PRIVATE)
 
     @routes.post(
         "/{name}/guess", summary="Guess in a round", description=_GUESS
     )
     async def guess(name: str, request: fastapi.Request) -> JSONResponse:
-        body = await _body(request)
+        body = await body_of(request)
         return JSONResponse(await table.guess(name, body), headers=_PRIVATE)
 
     return routes
@@ -195,9 +205,8 @@ class _Table:
         return True
 
 
-async def _body(request: fastapi.Request) -> dict[str, Any]:
+def _object(body: bytes) -> dict[str, Any]:
     """The JSON object in a request's body."""
-    body = await serving_intake.read_body(request.stream(), _MOST_BYTES)
     try:
         found = json.loads(body)
     except ValueError as error:
