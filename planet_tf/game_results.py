@@ -4,6 +4,7 @@ import collections
 import dataclasses
 import json
 import math
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -75,7 +76,12 @@ def read(name: str) -> tuple[list[Game], int]:
                         f" server's --game_results: {_cause(error)}. Mend or"
                         " delete it"
                     ) from error
-                games.setdefault(one.name, one)
+                if games.setdefault(one.name, one) != one:
+                    raise PredictionsError(
+                        f"{path}, line {number} has another game of the name"
+                        f" {one.name}: one of them was changed; delete the"
+                        " wrong one"
+                    )
     if not games:
         raise PredictionsError(f"{name} holds no games")
     found = list(games.values())
@@ -108,7 +114,7 @@ def _parse(line: bytes) -> Game:
             raise ValueError(f"{field} is {found[field]!r}, not a text")
     return Game(
         name=found["game"],
-        player=found["player"],
+        player=_plain(found["player"]),
         model=found["model"],
         min_cell_km=float(found["min_cell_km"]),
         rounds=rounds,
@@ -129,6 +135,12 @@ def _parse_round(found: Mapping[str, Any]) -> Round:
     if not (math.isfinite(seconds) and seconds >= 0):
         raise ValueError(f"seconds is {found['seconds']}")
     return Round(found["photo_id"], seconds=seconds, **places)
+
+
+def _plain(name: str) -> str:
+    """A name without what controls how text is shown."""
+    kept = (c for c in name if unicodedata.category(c) not in ("Cc", "Cf"))
+    return " ".join("".join(kept).split())[: game.MAX_NAME]
 
 
 def _cause(error: Exception) -> str:

@@ -50,8 +50,8 @@ class PhotoFile:
             raise PhotoError(
                 Reason.MISSING_FILE, "there is no such file"
             ) from error
-        except OSError as error:
-            cause = error.strerror or str(error)
+        except (OSError, ValueError) as error:  # ValueError: a zero in a path
+            cause = getattr(error, "strerror", None) or str(error)
             raise PhotoError(Reason.UNREADABLE_FILE, cause) from error
         if len(data) < self.length:
             raise PhotoError(

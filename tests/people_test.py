@@ -135,6 +135,18 @@ def test_the_same_game_counts_once(results, tmp_path):
     assert "1 lines were there again" in (out / "report.md").read_text()
 
 
+def test_two_games_of_one_name_are_refused(results):
+    path = results(line("a"), line("a", seed=1))
+    with pytest.raises(PredictionsError, match="line 2 has another game"):
+        game_results.read(path)
+
+
+def test_names_lose_what_controls_how_text_is_shown(results):
+    name = "  A\u202ed\x1b[31m\na \t b" + 50 * "x"
+    [read], _ = game_results.read(results(line("a", player=name)))
+    assert read.player == "Ad[31ma b" + 31 * "x"
+
+
 def test_several_files_are_read_by_a_glob(results, tmp_path):
     results(line("a"), name="1.jsonl")
     results(line("b", seed=1), name="2.jsonl")

@@ -171,6 +171,7 @@ def test_sources_are_runs_of_images_and_each_file_of_many(tree):
     [
         (PhotoFile("x", "none.jpg"), Reason.MISSING_FILE),
         (PhotoFile("x", "sub"), Reason.UNREADABLE_FILE),
+        (PhotoFile("x", "a\0b.jpg"), Reason.UNREADABLE_FILE),
         (PhotoFile("x", "b.jpg", 2, 100), Reason.TRUNCATED_ARCHIVE),
     ],
 )
