@@ -60,10 +60,12 @@ _VIZ = [
 # All of it is small and in wide use (MIT, BSD, Apache-2.0).
 _SERVE = [
     "fastapi>=0.115,<1",  # routes, and their description as OpenAPI
+    "httptools>=0.6",  # with uvloop: a fifth less CPU for a small network
     "prometheus-client>=0.21,<1",
     "python-multipart>=0.0.34,<0.1",  # forms; bounds what headers parts have
     "starlette>=0.46",  # below FastAPI, which bounds it
     "uvicorn>=0.34,<1",
+    "uvloop>=0.21; sys_platform != 'win32'",  # uvicorn takes both by itself
 ]
 
 # iPhones' photos. It only decodes, and so comes without the GPL's encoder.
