@@ -132,7 +132,9 @@ setuptools.setup(
         "Topic :: Scientific/Engineering :: Artificial Intelligence",
         "Topic :: Scientific/Engineering :: GIS",
     ],
-    packages=["planet_tf", "beam_pipelines"],
+    packages=setuptools.find_packages(
+        include=["planet_tf*", "beam_pipelines*"]
+    ),
     package_data={"planet_tf": ["web/*"]},
     python_requires=">=3.11",
     install_requires=_WORKER,

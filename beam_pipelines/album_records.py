@@ -11,8 +11,8 @@ import numpy as np
 
 from beam_pipelines import duplicates, embedding, files, grouping, shards
 from beam_pipelines.photos import Photos
-from planet_tf import album_order, images, records
-from planet_tf.rejects import PhotoError, Reason, Reject
+from planet_tf.photos import album_order, images, records
+from planet_tf.photos.rejects import PhotoError, Reason, Reject
 
 
 @dataclasses.dataclass(frozen=True)

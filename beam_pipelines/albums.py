@@ -23,8 +23,8 @@ from apache_beam.io.filesystems import FileSystems
 from beam_pipelines import batches, embedding, grouping, shards, splits
 from beam_pipelines.album_records import AlbumFile, AlbumWriter
 from beam_pipelines.photos import Photos
-from planet_tf import records
-from planet_tf.rejects import Reason, Reject
+from planet_tf.photos import records
+from planet_tf.photos.rejects import Reason, Reject
 
 
 @dataclasses.dataclass(frozen=True)

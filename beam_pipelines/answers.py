@@ -16,12 +16,12 @@ from apache_beam.metrics import Metrics
 from apache_beam.utils.shared import Shared
 
 from beam_pipelines import files, rejects, running
-from planet_tf import photo_files
-from planet_tf.photo_files import PhotoFile
-from planet_tf.rejects import Reject
+from planet_tf.photos import photo_files
+from planet_tf.photos.photo_files import PhotoFile
+from planet_tf.photos.rejects import Reject
 
 if TYPE_CHECKING:
-    from planet_tf.pieces import Asker, Form, Paths
+    from planet_tf.prediction.pieces import Asker, Form, Paths
 
 READ = "photos"  # how all that was read is called among the counts
 _Piece = tuple[str, list[PhotoFile | Reject]]
@@ -46,7 +46,8 @@ class Model:
     def load(self) -> "Asker":
         """Who asks it; ModelError if it was changed meanwhile."""
         from beam_pipelines.embedding import ModelError
-        from planet_tf import export, pieces
+        from planet_tf.model import export
+        from planet_tf.prediction import pieces
 
         locator = export.Geolocator(self.directory, self.min_cell_km)
         if locator.weights != self.weights:
@@ -132,7 +133,7 @@ class _Answer(beam.DoFn):
         yield {READ: len(items), **collections.Counter(reasons)}
 
     def _paths(self, name: str) -> "Paths":
-        from planet_tf.pieces import Paths
+        from planet_tf.prediction.pieces import Paths
 
         form = self.model.form.format
         return Paths(

@@ -22,8 +22,8 @@ from tensorflow_datasets.proto import tf_example_pb2
 from beam_pipelines import files, samples
 from beam_pipelines.photos import Photos, Source
 from beam_pipelines.samples import Sample
-from planet_tf import images, manifests, records, tars
-from planet_tf.rejects import PhotoError, Reason, Reject
+from planet_tf.photos import images, manifests, records, tars
+from planet_tf.photos.rejects import PhotoError, Reason, Reject
 
 # Features and keys that hold an image, beside a manifest's names for paths.
 _IMAGE_KEYS = ("jpeg", "image/encoded", "image_bytes", "encoded")

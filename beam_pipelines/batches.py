@@ -15,7 +15,7 @@ from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
 from beam_pipelines.photos import Photos
-from planet_tf.rejects import Reject
+from planet_tf.photos.rejects import Reject
 
 # References that are gathered before they are cut: a piece for each of 10,000
 # keys still has some, and all take about 40 MB.

@@ -15,15 +15,11 @@ import numpy as np
 
 import planet_tf
 from beam_pipelines import options
-from planet_tf import (
-    config_flags,
-    geometry,
-    partition_report,
-    quadtree,
-    target_cells,
-)
-from planet_tf import partition as partition_lib
+from planet_tf import config_flags
 from planet_tf.config_flags import option
+from planet_tf.geo import geometry, quadtree, target_cells
+from planet_tf.geo import partition as partition_lib
+from planet_tf.reports import partition_report
 
 MAX_PHOTOS, MIN_PHOTOS = 10000, 50  # the paper's t1 and t2
 
@@ -82,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the program; returns its exit code."""
     config, beam_options = options.parse(Config, argv or sys.argv, __doc__)
     from beam_pipelines.rejects import TooManyRejects
-    from planet_tf.manifests import SourceError
+    from planet_tf.photos.manifests import SourceError
 
     try:
         lines = build(config, beam_options)

@@ -17,8 +17,8 @@ from typing import Any
 
 import planet_tf
 from beam_pipelines import options
-from planet_tf import partition as partition_lib
 from planet_tf.config_flags import option
+from planet_tf.geo import partition as partition_lib
 
 FORMAT, VERSION = "planet_tf.photo_check", 1
 # More files of one source are judged as one: they are pieces of one export,
@@ -129,7 +129,8 @@ def check(config: Config, beam_options: Any) -> list[str]:
 def make_settings(config: Config) -> Any:
     """How the photos are examined: a doctor.Settings."""
     from beam_pipelines import doctor, files, splits
-    from planet_tf import images, land
+    from planet_tf.geo import land
+    from planet_tf.photos import images
 
     partition_file = None
     if config.partition:
@@ -157,7 +158,7 @@ def has_ids(config: Config) -> bool:
       SourceError: if there are no photos, or no images to look at.
     """
     from beam_pipelines import sources
-    from planet_tf import manifests
+    from planet_tf.photos import manifests
 
     try:
         sources.check_source(config.source())
@@ -172,7 +173,7 @@ def has_ids(config: Config) -> bool:
 def parts(source: Any) -> dict[str, Any]:
     """The files of a source that are judged apart, by their names."""
     from beam_pipelines import sources
-    from planet_tf import manifests
+    from planet_tf.photos import manifests
 
     whole = {source.photos.rstrip("/").rpartition("/")[2]: source}
     if source.table or not manifests.is_manifest(source.photos):
@@ -243,7 +244,7 @@ def _named(found: Any, name: str) -> tuple[str, Any]:
 
 
 def _size(name: str, found: Any) -> int:
-    from planet_tf.rejects import Reject
+    from planet_tf.photos.rejects import Reject
 
     return 1 if isinstance(found, Reject) else len(found)
 

@@ -17,9 +17,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from beam_pipelines import options
-from planet_tf import partition as partition_lib
-from planet_tf import records
 from planet_tf.config_flags import option
+from planet_tf.geo import partition as partition_lib
+from planet_tf.photos import records
 
 _PHOTOS_PER_BUCKET = 1_000_000  # whose hashes one worker compares
 _WHAT = {

@@ -24,8 +24,9 @@ from beam_pipelines import batches, duplicates, files, splits
 from beam_pipelines import photo_statistics as stats
 from beam_pipelines import photo_values as values_lib
 from beam_pipelines.photos import Photos, Places
-from planet_tf import images, land, records
-from planet_tf.rejects import PhotoError, Reject
+from planet_tf.geo import land
+from planet_tf.photos import images, records
+from planet_tf.photos.rejects import PhotoError, Reject
 
 
 @dataclasses.dataclass(frozen=True)

@@ -24,8 +24,8 @@ import numpy as np
 
 from beam_pipelines import batches, files, splits
 from beam_pipelines.photos import Photos
-from planet_tf import images
-from planet_tf.rejects import PhotoError, Reason, Reject
+from planet_tf.photos import images
+from planet_tf.photos.rejects import PhotoError, Reason, Reject
 
 _DIGEST_BYTES = 16
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from apache_beam.utils.shared import Shared
 
 if TYPE_CHECKING:
-    from planet_tf.embedding import Embedder
+    from planet_tf.model.embedding import Embedder
 
 
 class ModelError(ValueError):
@@ -39,7 +39,7 @@ class ModelFile:
         """The model; ModelError if it was changed meanwhile."""
         import tensorflow as tf
 
-        from planet_tf.embedding import Embedder
+        from planet_tf.model.embedding import Embedder
 
         module = tf.saved_model.load(self.path)
         found = module.weights.numpy().decode()

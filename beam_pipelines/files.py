@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
-from planet_tf.rejects import PhotoError, Reason
+from planet_tf.photos.rejects import PhotoError, Reason
 
 INCOMPLETE = ".incomplete"  # how temporary names end
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from beam_pipelines.photo_statistics import EXAMPLES, Note
-from planet_tf import geometry
-from planet_tf.rejects import NO_FAULTS, Reason
+from planet_tf.geo import geometry
+from planet_tf.photos.rejects import NO_FAULTS, Reason
 
 LEVELS = ("error", "warning", "note")
 _FEW_REGIONS = 3  # fewer are one place or ship, and coincidences not rare:

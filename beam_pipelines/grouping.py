@@ -12,8 +12,8 @@ import numpy as np
 
 from beam_pipelines import batches, duplicates, splits
 from beam_pipelines.photos import TO_THE_END, Photos
-from planet_tf import album_order, records
-from planet_tf.rejects import Reason, Reject
+from planet_tf.photos import album_order, records
+from planet_tf.photos.rejects import Reason, Reject
 
 TRAIN, ALBUMS = "train", "albums"  # splits
 # What may be done with photos that the photo model was trained on.

@@ -19,8 +19,9 @@ import numpy as np
 
 from beam_pipelines import batches, files, record_files, splits
 from beam_pipelines.record_files import DIGEST_BYTES, Row
-from planet_tf import geometry, records
-from planet_tf.records import Photo
+from planet_tf.geo import geometry
+from planet_tf.photos import records
+from planet_tf.photos.records import Photo
 
 _PROBLEMS = 5  # of one file that are told
 

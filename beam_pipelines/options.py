@@ -268,8 +268,8 @@ def run_program(
       errors: of the program that are its user's business, too.
     """
     from beam_pipelines.rejects import TooManyRejects
-    from planet_tf.manifests import SourceError
-    from planet_tf.partition import PartitionError
+    from planet_tf.geo.partition import PartitionError
+    from planet_tf.photos.manifests import SourceError
 
     expected = (SourceError, TooManyRejects, PartitionError, RunError, OSError)
     try:

@@ -19,10 +19,10 @@ import pyarrow as pa
 from apache_beam.metrics import Metrics
 
 from beam_pipelines.photos import TO_THE_END, Photos
-from planet_tf import records
-from planet_tf.images import Facts
-from planet_tf.land import LandMask
-from planet_tf.rejects import Reason, Reject
+from planet_tf.geo.land import LandMask
+from planet_tf.photos import records
+from planet_tf.photos.images import Facts
+from planet_tf.photos.rejects import Reason, Reject
 
 EXAMPLES = 5  # ids of each finding
 OLDEST_TIME = 631_152_000  # 1990-01-01: digital cameras are younger

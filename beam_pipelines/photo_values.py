@@ -16,7 +16,8 @@ import pyarrow as pa
 
 from beam_pipelines import batches, splits
 from beam_pipelines.photos import Photos
-from planet_tf import geometry, records
+from planet_tf.geo import geometry
+from planet_tf.photos import records
 
 TOP = 10  # of the most frequent values of a kind
 _SPREAD = 0x9E3779B97F4A7C15  # makes the low bits of a number matter

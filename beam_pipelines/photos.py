@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from planet_tf import geometry, manifests
-from planet_tf.rejects import Reason, Reject
+from planet_tf.geo import geometry
+from planet_tf.photos import manifests
+from planet_tf.photos.rejects import Reason, Reject
 
 TO_THE_END = -1  # the length of an image that is a file of its own
 # Types of the columns of Photos.

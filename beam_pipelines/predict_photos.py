@@ -20,8 +20,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from beam_pipelines import options
-from planet_tf.asking_config import FILE_FORMATS, AnswersConfig
 from planet_tf.config_flags import option
+from planet_tf.options.asking_config import FILE_FORMATS, AnswersConfig
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the program; returns its exit code."""
     config, beam_options = options.parse(Config, argv or sys.argv, __doc__)
     from beam_pipelines import embedding
-    from planet_tf import batch_prediction, model_dir
+    from planet_tf.model import model_dir
+    from planet_tf.prediction import batch_prediction
 
     return options.run_program(
         lambda: predict(config, beam_options),
@@ -56,7 +57,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def predict(config: Config, beam_options: Any) -> list[str]:
     """Writes all files; returns a summary of them."""
     from beam_pipelines import answers, embedding, files, rejects
-    from planet_tf import batch_prediction, coarsening, model_dir, pieces
+    from planet_tf.geo import coarsening
+    from planet_tf.model import model_dir
+    from planet_tf.prediction import batch_prediction, pieces
 
     out = files.full_path(config.out)
     directory = files.full_path(config.model_dir)
@@ -79,7 +82,7 @@ def predict(config: Config, beam_options: Any) -> list[str]:
 
 def check_photos(config: Config) -> None:
     """Raises SourceError if the first of the photos cannot be named."""
-    from planet_tf import manifests, photo_files
+    from planet_tf.photos import manifests, photo_files
 
     found = photo_files.sources(config.photos)
     if not found:

@@ -11,10 +11,10 @@ from google.protobuf.message import DecodeError
 from tensorflow_datasets.proto import tf_example_pb2
 
 from beam_pipelines import archives, files
-from planet_tf import geometry
-from planet_tf.partition import Partition
-from planet_tf.records import Photo
-from planet_tf.rejects import PhotoError
+from planet_tf.geo import geometry
+from planet_tf.geo.partition import Partition
+from planet_tf.photos.records import Photo
+from planet_tf.photos.rejects import PhotoError
 
 DIGEST_BYTES = 16  # of an image's hash
 _METRE = 1e-3  # in km; lat and lng are stored this well, as float32

@@ -14,7 +14,7 @@ import apache_beam as beam
 from apache_beam.metrics import Metrics
 
 from beam_pipelines import files
-from planet_tf.rejects import NO_FAULTS, Reject
+from planet_tf.photos.rejects import NO_FAULTS, Reject
 
 
 class TooManyRejects(ValueError):

@@ -16,15 +16,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from beam_pipelines import options
-from planet_tf import (
-    config_flags,
-    metrics,
-    partition_markdown,
-    partition_report,
-    place_names,
-)
-from planet_tf import partition as partition_lib
+from planet_tf import config_flags
+from planet_tf.answering import metrics
 from planet_tf.config_flags import option
+from planet_tf.geo import partition as partition_lib
+from planet_tf.geo import place_names
+from planet_tf.reports import partition_markdown, partition_report
 
 _PLACES = 1500  # towns on the map
 
@@ -204,7 +201,8 @@ def map_page(
     cells: partition_report.Cells,
 ) -> str:
     """The HTML map of the cells."""
-    from planet_tf import outlines, web_map
+    from planet_tf.drawing import web_map
+    from planet_tf.geo import outlines
 
     columns = [
         web_map.Column("Area", cells.km2, "km²"),

@@ -13,8 +13,8 @@ import pyarrow as pa
 
 from beam_pipelines import photos
 from beam_pipelines.photos import Photos, Rows, Source
-from planet_tf import images, manifests, records
-from planet_tf.rejects import PhotoError, Reject
+from planet_tf.photos import images, manifests, records
+from planet_tf.photos.rejects import PhotoError, Reject
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,7 +9,7 @@ import dataclasses
 
 import numpy as np
 
-from planet_tf import geometry
+from planet_tf.geo import geometry
 
 
 @dataclasses.dataclass(frozen=True)

@@ -22,8 +22,8 @@ from apache_beam.metrics import Metrics
 
 from beam_pipelines import batches, duplicates, files, splits
 from beam_pipelines.photos import Photos
-from planet_tf import images, records
-from planet_tf.rejects import PhotoError, Reject
+from planet_tf.photos import images, records
+from planet_tf.photos.rejects import PhotoError, Reject
 
 # Photos read and encoded before they are written, so that threads have work
 # while the first of them is at a large one; their bytes at most.

@@ -17,7 +17,7 @@ from apache_beam.io.filesystems import FileSystems
 import planet_tf
 from beam_pipelines import files
 from beam_pipelines.photos import Source
-from planet_tf import records
+from planet_tf.photos import records
 
 _SECONDS_PER_LINE = 5
 _SHARE_OF_LISTING = 0.05  # of the time, at most, goes into counting files

@@ -26,9 +26,9 @@ from apache_beam.io.filesystems import FileSystems
 
 from beam_pipelines import archives, files, photos, samples, tables
 from beam_pipelines.photos import Photos, Places, Source
-from planet_tf import images, manifests
-from planet_tf.manifests import SourceError
-from planet_tf.rejects import Reason, Reject
+from planet_tf.photos import images, manifests
+from planet_tf.photos.manifests import SourceError
+from planet_tf.photos.rejects import Reason, Reject
 
 _ARCHIVES = (".tar", ".msg", ".msgpack")
 _TFDS = "tfds:"

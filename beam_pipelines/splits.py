@@ -13,9 +13,9 @@ import pyarrow as pa
 
 from beam_pipelines import files
 from beam_pipelines.photos import Photos
-from planet_tf import geometry
-from planet_tf import partition as partition_lib
-from planet_tf.rejects import Reason, Reject
+from planet_tf.geo import geometry
+from planet_tf.geo import partition as partition_lib
+from planet_tf.photos.rejects import Reason, Reject
 
 # Photos of unknown owner and album are split by cells of this level, 35 km
 # wide: views of one place stay together.

@@ -14,8 +14,8 @@ import numpy as np
 
 from beam_pipelines import batches, splits
 from beam_pipelines.photos import Photos
-from planet_tf import records
-from planet_tf.rejects import Reason, Reject
+from planet_tf.photos import records
+from planet_tf.photos.rejects import Reason, Reject
 
 NEEDED = ("photo_id", "lat", "lng")  # columns of a table
 _PIECES = 1024

@@ -18,7 +18,7 @@ import numpy as np
 from apache_beam.transforms.window import GlobalWindows
 
 from beam_pipelines.photos import Photos, Places
-from planet_tf import geometry, quadtree, target_cells
+from planet_tf.geo import geometry, quadtree, target_cells
 
 # Ids of cells (uint64, sorted) and how many photos each has (int64).
 Histogram: TypeAlias = tuple[np.ndarray, np.ndarray]

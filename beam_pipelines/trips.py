@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from beam_pipelines import satellite
-from planet_tf import geometry
+from planet_tf.geo import geometry
 
 BLOCK_LEVEL = 8  # S2 cells some 35 km wide
 _DAY = 86_400  # seconds

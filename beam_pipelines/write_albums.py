@@ -18,8 +18,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from beam_pipelines import options
-from planet_tf import records
 from planet_tf.config_flags import UsageError, option
+from planet_tf.photos import records
 
 _SHARDS_PER_REJECTS = 64  # each file of rejects is sorted by one worker
 _SEED = 0  # of the splits of a collection that the photo model has not seen
@@ -90,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the program; returns its exit code."""
     config, beam_options = options.parse(Config, argv or sys.argv, __doc__)
     from beam_pipelines import embedding, shards_dir
-    from planet_tf import model_dir
+    from planet_tf.model import model_dir
 
     return options.run_program(
         lambda: write(config, beam_options),
@@ -103,7 +103,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def write(config: Config, beam_options: Any) -> list[str]:
     """Writes the whole directory; returns a summary of it."""
     from beam_pipelines import files, shards_dir, sources, splits
-    from planet_tf import model_dir
+    from planet_tf.model import model_dir
 
     out = files.full_path(config.out)
     facts = model_dir.read_config(config.model_dir)
@@ -157,7 +157,7 @@ def model_file(config: Config, facts: Mapping[str, Any], out: str) -> Any:
       ModelDirError: if its training has not ended.
     """
     from beam_pipelines import embedding, files
-    from planet_tf import model_dir
+    from planet_tf.model import model_dir
 
     path = files.full_path(model_dir.export_path(config.model_dir))
     copy = files.join(out, records.PHOTO_MODEL)

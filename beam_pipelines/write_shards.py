@@ -16,9 +16,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from beam_pipelines import options
-from planet_tf import images, records
-from planet_tf import partition as partition_lib
 from planet_tf.config_flags import UsageError, option
+from planet_tf.geo import partition as partition_lib
+from planet_tf.photos import images, records
 
 # Photos of a shard, in all splits: a file with few is slow to open for what
 # it holds, and one with many is long to write and leaves workers idle.

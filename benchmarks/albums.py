@@ -21,10 +21,12 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from benchmarks import albums_table, collection, rounds, train_step
-from planet_tf import config_flags, machine, records
-from planet_tf import partition as partition_lib
-from planet_tf.config import MIN_IMAGE_SIZE, TrainAlbumsConfig
+from planet_tf import config_flags
 from planet_tf.config_flags import option
+from planet_tf.geo import partition as partition_lib
+from planet_tf.options.train_config import MIN_IMAGE_SIZE, TrainAlbumsConfig
+from planet_tf.photos import records
+from planet_tf.workers import machine
 
 WARM = 2  # steps of a turn of training that are not counted
 _NEVER = 1_000_000_000
@@ -167,7 +169,7 @@ def start(config: Config, case: str) -> rounds.Program:
 def serve(config: Config) -> None:
     """What one of the measured processes does."""
     from benchmarks import albums_cases, train_step_cases
-    from planet_tf import album_task
+    from planet_tf.training import album_task
 
     if config.case == "write":
         albums_cases.serve_write(config)

@@ -12,9 +12,12 @@ from beam_pipelines import album_records, albums, embedding, grouping, splits
 from beam_pipelines.photos import TO_THE_END, Photos
 from benchmarks import rounds, train_step_cases
 from benchmarks.albums import WARM, Config, photo_path
-from planet_tf import album_input, data_dirs, export, memory, models, records
-from planet_tf import partition as partition_lib
-from planet_tf.config import TrainAlbumsConfig
+from planet_tf.data import album_input, data_dirs
+from planet_tf.geo import partition as partition_lib
+from planet_tf.model import export, models
+from planet_tf.options.train_config import TrainAlbumsConfig
+from planet_tf.photos import records
+from planet_tf.sizing import memory
 
 _THREADS = 4  # as of write_albums
 _PHOTOS_OF_ALBUM = 22

@@ -24,9 +24,10 @@ import pyarrow.json
 
 from benchmarks import measure
 from benchmarks.partition import around
-from planet_tf import config_flags, metrics
-from planet_tf import partition as partition_lib
+from planet_tf import config_flags
+from planet_tf.answering import metrics
 from planet_tf.config_flags import option
+from planet_tf.geo import partition as partition_lib
 
 _FILES = ("predictions.jsonl", "predictions.csv")
 _HEADER = (

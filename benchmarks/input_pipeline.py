@@ -2,7 +2,7 @@ r"""How fast photos become batches, against the fastest libraries.
 
 python -m benchmarks.input_pipeline
 
-Shards of photos are made, and planet_tf.input_pipeline.training_batches
+Shards of photos are made, and planet_tf.data.input_pipeline.training_batches
 decodes, randomly crops and scales them to float32 batches, in turns with two
 others on the same JPEG files, with as many threads as there are CPUs:
 simplejpeg and OpenCV, which do the same to files held in memory, and
@@ -24,9 +24,10 @@ from typing import Any
 import numpy as np
 
 from benchmarks import collection, measure, rounds
-from planet_tf import config_flags, records
-from planet_tf.config import TrainConfig
+from planet_tf import config_flags
 from planet_tf.config_flags import option
+from planet_tf.options.train_config import TrainConfig
+from planet_tf.photos import records
 
 _OURS = "training_batches"
 _LIBRARY = "simplejpeg, OpenCV"
@@ -133,7 +134,7 @@ def write_shards(directory: pathlib.Path, size: str, photos: int) -> None:
 
 def read_shards(directory: str) -> Any:
     """The shards that `write_shards` wrote, without a partition."""
-    from planet_tf import data_dirs
+    from planet_tf.data import data_dirs
 
     files = [
         (str(path), int(path.name.rpartition("-")[2]))
@@ -198,7 +199,7 @@ def our_works(config: Config) -> dict[str, Callable[[], rounds.Result]]:
     """What the processes with TensorFlow do."""
     import tensorflow as tf
 
-    from planet_tf import input_pipeline
+    from planet_tf.data import input_pipeline
 
     options = TrainConfig(
         shards=config.work,

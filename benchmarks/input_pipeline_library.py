@@ -11,7 +11,7 @@ import numpy as np
 import simplejpeg
 import tensorflow as tf
 
-from planet_tf import decoding
+from planet_tf.data import decoding
 
 # As planet_tf.train crops.
 _ASPECTS = (0.8, 1.25)

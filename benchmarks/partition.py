@@ -24,9 +24,10 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from benchmarks import measure
-from planet_tf import config_flags, geometry, quadtree
-from planet_tf import partition as partition_lib
+from planet_tf import config_flags
 from planet_tf.config_flags import option
+from planet_tf.geo import geometry, quadtree
+from planet_tf.geo import partition as partition_lib
 
 _CASES = ("draw", "direct", "leaf_ids", "per_element")
 _HEADER = ("case", "points", "CPU s", "CPU us/point", "wall s", "peak GB")

@@ -11,7 +11,9 @@ import tensorflow as tf
 
 from benchmarks import collection, rounds, serve_cases
 from benchmarks.predict import Config
-from planet_tf import export, photo_files, pieces
+from planet_tf.model import export
+from planet_tf.photos import photo_files
+from planet_tf.prediction import pieces
 
 _BATCH_SIZES = (8, 16, 32, 64)
 

@@ -28,9 +28,10 @@ from collections.abc import Iterator, Sequence
 import psutil
 
 from benchmarks import measure, train_step
-from planet_tf import config_flags, roofline, traffic
-from planet_tf.config import PRECISIONS
+from planet_tf import config_flags
 from planet_tf.config_flags import UsageError, option
+from planet_tf.options.train_config import PRECISIONS
+from planet_tf.sizing import roofline, traffic
 
 # Steps that are not counted. In the first dozen workers fetch memory that they
 # keep, and take up to a quarter longer.

@@ -15,7 +15,9 @@ from PIL import Image
 
 from benchmarks import rounds
 from benchmarks.serve import Config
-from planet_tf import export, images, model_dir, models, partition
+from planet_tf.geo import partition
+from planet_tf.model import export, model_dir, models
+from planet_tf.photos import images
 
 _PHOTOS = 64
 _BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64)

@@ -23,8 +23,9 @@ import numpy as np
 from PIL import Image
 
 from benchmarks import collection, measure
-from planet_tf import config_flags, partition
+from planet_tf import config_flags
 from planet_tf.config_flags import option
+from planet_tf.geo import partition
 
 _SIZES = ("500x375", "1024x768", "4000x3000")
 _PHOTOS_FOR_LIMIT = 100

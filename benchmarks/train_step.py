@@ -20,10 +20,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from benchmarks import collection, rounds, train_step_table
-from planet_tf import config_flags, machine, records
-from planet_tf import partition as partition_lib
-from planet_tf.config import MIN_IMAGE_SIZE, TrainConfig
+from planet_tf import config_flags
 from planet_tf.config_flags import option
+from planet_tf.geo import partition as partition_lib
+from planet_tf.options.train_config import MIN_IMAGE_SIZE, TrainConfig
+from planet_tf.photos import records
+from planet_tf.workers import machine
 
 _WARM = 2  # steps of a turn that are not counted: what was read ahead is used
 _PHOTO_SIZE = "456x342"  # as write_shards leaves them
@@ -160,7 +162,7 @@ def serve(config: Config) -> None:
 
     train, steps = train_config(config), config.steps
     if config.case == "loop":
-        from planet_tf import photo_task
+        from planet_tf.training import photo_task
 
         cases.serve_loop(train, photo_task.PhotoTask, _WARM, steps)
     elif config.case == "machine":

@@ -12,17 +12,11 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks import rounds
-from planet_tf import (
-    data_dirs,
-    input_pipeline,
-    memory,
-    models,
-    photo_task,
-    progress,
-    steps,
-    training,
-)
-from planet_tf.config import RunConfig, TrainConfig
+from planet_tf.data import data_dirs, input_pipeline
+from planet_tf.model import models
+from planet_tf.options.train_config import RunConfig, TrainConfig
+from planet_tf.sizing import memory
+from planet_tf.training import loop, photo_task, progress, steps
 
 INPUT_BATCHES = 8  # that the input makes alone while a step would be made
 _NEVER = 1_000_000_000
@@ -32,7 +26,7 @@ _PEAK_SECONDS = 0.5
 
 def serve_loop(
     config: RunConfig,
-    make_task: Callable[[Any], training.Task],
+    make_task: Callable[[Any], loop.Task],
     warm: int,
     timed: int,
 ) -> None:
@@ -72,7 +66,7 @@ def serve_loop(
 
     progress.Log = PacedLog
     memory.keep_freed()  # as planet_tf.train does
-    training.train(config, make_task)
+    loop.train(config, make_task)
 
 
 def serve_bare(config: TrainConfig, classes: int, warm: int, n: int) -> None:

@@ -17,9 +17,14 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from planet_tf import config_flags, roofline, tpu_compile
-from planet_tf.config import MIN_IMAGE_SIZE, PRECISIONS, TrainConfig
+from planet_tf import config_flags
 from planet_tf.config_flags import option
+from planet_tf.options.train_config import (
+    MIN_IMAGE_SIZE,
+    PRECISIONS,
+    TrainConfig,
+)
+from planet_tf.sizing import roofline, tpu_compile
 
 _GB = roofline.GIGA
 
@@ -108,7 +113,7 @@ def replica_step(config: CheckTpuConfig, photos: int) -> Step:
     """One replica's step over so many photos, as planet_tf.train makes it."""
     import tensorflow as tf
 
-    from planet_tf import photo_steps, photo_task, steps
+    from planet_tf.training import photo_steps, photo_task, steps
 
     options = TrainConfig(
         shards="",

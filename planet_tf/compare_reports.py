@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from planet_tf import config_flags
-from planet_tf.asking_config import CompareReportsConfig
+from planet_tf.options.asking_config import CompareReportsConfig
 
 
 class ComparisonError(ValueError):
@@ -47,7 +47,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def compare(config: CompareReportsConfig, reports: Sequence[str]) -> None:
     """Writes the comparison and prints it."""
-    from planet_tf import comparison_text, report, report_dir, report_page
+    from planet_tf.reports import (
+        comparison_text,
+        report,
+        report_dir,
+        report_page,
+    )
 
     names = config.names or _names(reports)
     photos = [_read(directory) for directory in reports]
@@ -79,7 +84,7 @@ def figures(
       config: how to resample.
       photos: `report_photos.Photos` by system, the same photos in all.
     """
-    from planet_tf import bootstrap, scores
+    from planet_tf.reports import bootstrap, scores
 
     first = next(iter(photos.values()))
     boot = bootstrap.of_groups(
@@ -118,7 +123,7 @@ def _names(reports: Sequence[str]) -> tuple[str, ...]:
 def _read(directory: str) -> Any:
     from etils import epath
 
-    from planet_tf import report_dir, report_photos
+    from planet_tf.reports import report_dir, report_photos
 
     path = epath.Path(directory) / report_dir.PHOTOS
     if not path.exists():
@@ -163,7 +168,7 @@ def _match(
 
 def _different_places(photos: list[Any]) -> str | None:
     """The id of a photo whose truths are more than a metre apart."""
-    from planet_tf import geometry
+    from planet_tf.geo import geometry
 
     first = photos[0].truth
     for own in photos[1:]:

@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     if len(paths) != 1:
         config_flags.fail(f"needed is one partition; got {len(paths)}")
-    from planet_tf import cell_lists, partition_formats
+    from planet_tf.geo import cell_lists, partition_formats
 
     try:
         format = config.format or partition_formats.format_of(config.out)
@@ -70,7 +70,7 @@ def convert(source: str, out: str, format: str, centres: bool) -> list[str]:
     """Reads, checks and writes a partition; returns what was found."""
     from etils import epath
 
-    from planet_tf import cell_lists, partition_formats
+    from planet_tf.geo import cell_lists, partition_formats
 
     text = decode(epath.Path(source).read_bytes())
     lines, translation = [], []
@@ -109,7 +109,7 @@ def convert(source: str, out: str, format: str, centres: bool) -> list[str]:
 
 def decode(data: bytes) -> str:
     """The text of a file; FormatError if it is none in UTF-8."""
-    from planet_tf.cell_lists import ACCEPTED, FormatError
+    from planet_tf.geo.cell_lists import ACCEPTED, FormatError
 
     try:
         return data.decode("utf-8-sig")
@@ -123,8 +123,8 @@ def decode(data: bytes) -> str:
 
 def load(text: str) -> Any:
     """The partition of a partition.json; FormatError if it is none."""
-    from planet_tf import partition
-    from planet_tf.cell_lists import ACCEPTED, FormatError
+    from planet_tf.geo import partition
+    from planet_tf.geo.cell_lists import ACCEPTED, FormatError
 
     try:
         return partition.load(io.StringIO(text))
@@ -134,7 +134,7 @@ def load(text: str) -> Any:
 
 def with_centres(partition: Any) -> Any:
     """The partition with its cells' centres as points."""
-    from planet_tf import geometry
+    from planet_tf.geo import geometry
 
     centres = geometry.from_vectors(geometry.cell_vectors(partition.ids))
     return dataclasses.replace(
@@ -161,7 +161,7 @@ def replace(path: str, text: str) -> None:
 
 def summary_lines(partition: Any) -> list[str]:
     """What the partition is, for people."""
-    from planet_tf import geometry
+    from planet_tf.geo import geometry
 
     levels = geometry.levels(partition.ids)
     photos = sum(partition.photos)

@@ -54,7 +54,8 @@ def draw(partition_path: str, out: str) -> None:
     # Of TFDS; knows gs:// too, without the seconds that TensorFlow takes.
     from etils import epath
 
-    from planet_tf import maps, partition
+    from planet_tf.drawing import maps
+    from planet_tf.geo import partition
 
     with epath.Path(partition_path).open() as file:
         cells = partition.load(file)

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from planet_tf import config_flags
-from planet_tf.asking_config import EvaluateConfig
+from planet_tf.options.asking_config import EvaluateConfig
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -26,7 +26,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     # After the options are known to be right: TensorFlow takes seconds.
     if config.predictions:
-        from planet_tf import answer_columns, file_evaluation, partition
+        from planet_tf.evaluation import file_evaluation
+        from planet_tf.geo import partition
+        from planet_tf.tables import answer_columns
 
         return _run(
             file_evaluation.evaluate,
@@ -38,14 +40,17 @@ def main(argv: Sequence[str] | None = None) -> int:
             ),
         )
     if config.game:
-        from planet_tf import answer_columns, people
+        from planet_tf.games import people
+        from planet_tf.tables import answer_columns
 
         errors = answer_columns.PredictionsError, FileNotFoundError
         return _run(people.evaluate, config, errors)
-    from planet_tf import data_dirs, evaluation, model_dir
+    from planet_tf.data import data_dirs
+    from planet_tf.evaluation import model_evaluation
+    from planet_tf.model import model_dir
 
     return _run(
-        evaluation.evaluate,
+        model_evaluation.evaluate,
         config,
         (data_dirs.DataError, model_dir.ModelDirError),
     )

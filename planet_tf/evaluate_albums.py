@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from planet_tf import config_flags
-from planet_tf.asking_config import EvaluateAlbumsConfig
+from planet_tf.options.asking_config import EvaluateAlbumsConfig
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -20,7 +20,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     config, _ = config_flags.parse(EvaluateAlbumsConfig, argv, usage=__doc__)
 
     # After the options are known to be right: TensorFlow takes seconds.
-    from planet_tf import album_evaluation, data_dirs, model_dir
+    from planet_tf.data import data_dirs
+    from planet_tf.evaluation import album_evaluation
+    from planet_tf.model import model_dir
 
     try:
         album_evaluation.evaluate(config)

@@ -18,16 +18,14 @@ import shlex
 import sys
 from collections.abc import Mapping, Sequence
 
-from planet_tf import (
-    clusters,
-    config_flags,
-    gang,
-    machine,
-    restarts,
-    worker_logs,
-)
-from planet_tf.config import RunConfig, TrainAlbumsConfig, TrainConfig
+from planet_tf import config_flags
 from planet_tf.config_flags import UsageError, option
+from planet_tf.options.train_config import (
+    RunConfig,
+    TrainAlbumsConfig,
+    TrainConfig,
+)
+from planet_tf.workers import clusters, gang, machine, restarts, worker_logs
 
 # By model: the program, and its options.
 TRAINERS: dict[str, tuple[str, type[RunConfig]]] = {

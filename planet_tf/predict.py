@@ -24,11 +24,11 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from planet_tf import config_flags
-from planet_tf.asking_config import PredictConfig
+from planet_tf.options.asking_config import PredictConfig
 
 if TYPE_CHECKING:
-    from planet_tf.photo_files import PhotoFile
-    from planet_tf.rejects import Reject
+    from planet_tf.photos.photo_files import PhotoFile
+    from planet_tf.photos.rejects import Reject
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -41,7 +41,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         config_flags.fail("no photo given; name one or more image files")
 
     # After the options are known to be right: TensorFlow takes seconds.
-    from planet_tf import batch_prediction, manifests, model_dir, photo_files
+    from planet_tf.model import model_dir
+    from planet_tf.photos import manifests, photo_files
+    from planet_tf.prediction import batch_prediction
 
     try:
         items = photo_files.find(photos)
@@ -66,8 +68,11 @@ def predict(
     config: PredictConfig, items: Sequence["PhotoFile | Reject"]
 ) -> int:
     """Answers for each photo that can be read; 1 if one could not be."""
-    from planet_tf import export, images, maps, photo_answers
-    from planet_tf.rejects import PhotoError, Reject
+    from planet_tf.answering import photo_answers
+    from planet_tf.drawing import maps
+    from planet_tf.model import export
+    from planet_tf.photos import images
+    from planet_tf.photos.rejects import PhotoError, Reject
 
     locator = export.Geolocator(config.model_dir, config.min_cell_km)
     answerer = photo_answers.Answerer(locator.partition)

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Sequence
 
 from planet_tf import config_flags
-from planet_tf.asking_config import PredictAlbumConfig
+from planet_tf.options.asking_config import PredictAlbumConfig
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -31,7 +31,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
 
     # After the options are known to be right: TensorFlow takes seconds.
-    from planet_tf import album_answers, data_dirs, manifests, model_dir
+    from planet_tf.data import data_dirs
+    from planet_tf.model import model_dir
+    from planet_tf.photos import manifests
+    from planet_tf.prediction import album_answers
 
     try:
         return album_answers.predict(config, paths)

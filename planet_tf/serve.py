@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Sequence
 
 from planet_tf import config_flags
-from planet_tf.asking_config import ServeConfig
+from planet_tf.options.asking_config import ServeConfig
 
 _BACKLOG = 2048  # connections that wait to be taken, as uvicorn has it
 
@@ -34,7 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
 
     # After the options are known to be right: TensorFlow takes seconds.
-    from planet_tf import data_dirs, model_dir
+    from planet_tf.data import data_dirs
+    from planet_tf.model import model_dir
 
     try:
         serve(config, listening)
@@ -61,14 +62,14 @@ def serve(config: ServeConfig, listening: socket.socket) -> None:
     """Answers until SIGTERM or Ctrl-C."""
     import uvicorn
 
-    from planet_tf import serving_app, serving_model
+    from planet_tf.serving import asgi, loaded_model
 
-    model = serving_model.Model(config.model_dir, config.min_cell_km)
+    model = loaded_model.Model(config.model_dir, config.min_cell_km)
     _say("trying out the model")
-    app = serving_app.make(model, config)
+    app = asgi.make(model, config)
     model.warm_up(app.desk.batcher.size)
     host, port = listening.getsockname()[:2]
-    if serving_app.is_open(config.host):
+    if asgi.is_open(config.host):
         _say(
             f"warning: whoever can reach {host}:{port} can have photos located;"
             " put it behind something that asks who they are"

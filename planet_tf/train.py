@@ -17,10 +17,10 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from planet_tf import config_flags
-from planet_tf.config import RunConfig, TrainConfig
+from planet_tf.options.train_config import RunConfig, TrainConfig
 
 if TYPE_CHECKING:
-    from planet_tf import training
+    from planet_tf.training import loop
 
 AGAIN = 143  # 128 + SIGTERM
 _INTERRUPTED = 130
@@ -33,14 +33,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run(config, _photo_task)
 
 
-def _photo_task(config: TrainConfig) -> "training.Task":
-    from planet_tf import photo_task
+def _photo_task(config: TrainConfig) -> "loop.Task":
+    from planet_tf.training import photo_task
 
     return photo_task.PhotoTask(config)
 
 
 def run(
-    config: RunConfig, make_task: "Callable[[RunConfig], training.Task]"
+    config: RunConfig, make_task: "Callable[[RunConfig], loop.Task]"
 ) -> int:
     """Trains what a task says; returns the program's exit code."""
     try:
@@ -50,25 +50,24 @@ def run(
 
 
 def _train(
-    config: RunConfig, make_task: "Callable[[RunConfig], training.Task]"
+    config: RunConfig, make_task: "Callable[[RunConfig], loop.Task]"
 ) -> int:
     # After the options are known to be right: TensorFlow takes seconds.
-    from planet_tf import (
+    from planet_tf.data import data_dirs
+    from planet_tf.model import model_dir
+    from planet_tf.sizing import memory
+    from planet_tf.training import (
         checkpoints,
-        data_dirs,
         distribution,
-        memory,
-        model_dir,
-        preemption,
+        loop,
         progress,
-        rendezvous,
-        training,
         warm_start,
     )
+    from planet_tf.workers import preemption, rendezvous
 
     memory.keep_freed()
     try:
-        training.train(config, make_task)
+        loop.train(config, make_task)
     except (
         checkpoints.CheckpointError,
         distribution.DisagreementError,

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from planet_tf import config_flags, train
-from planet_tf.config import TrainAlbumsConfig
+from planet_tf.options.train_config import TrainAlbumsConfig
 
 if TYPE_CHECKING:
-    from planet_tf import training
+    from planet_tf.training import loop
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -23,8 +23,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return train.run(config, _album_task)
 
 
-def _album_task(config: TrainAlbumsConfig) -> "training.Task":
-    from planet_tf import album_task
+def _album_task(config: TrainAlbumsConfig) -> "loop.Task":
+    from planet_tf.training import album_task
 
     return album_task.AlbumTask(config)
 

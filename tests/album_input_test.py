@@ -3,8 +3,9 @@ import pytest
 import tensorflow as tf
 from conftest import write_small_albums
 
-from planet_tf import album_input, data_dirs, records
-from planet_tf.config import TrainAlbumsConfig
+from planet_tf.data import album_input, data_dirs
+from planet_tf.options.train_config import TrainAlbumsConfig
+from planet_tf.photos import records
 
 FEATURES = 6
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from planet_tf import album_models
-from planet_tf.album_variants import VARIANTS
+from planet_tf.model import album_models
+from planet_tf.options.album_variants import VARIANTS
 
 FEATURES, UNITS, CLASSES = 6, 5, 4
 # Rounding, in float64, of sums in another order.

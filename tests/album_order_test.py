@@ -1,6 +1,6 @@
 import pytest
 
-from planet_tf import album_order, records
+from planet_tf.photos import album_order, records
 
 
 def test_the_order_is_by_time_and_then_by_name():

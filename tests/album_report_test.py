@@ -3,7 +3,8 @@ import json
 import numpy as np
 import pytest
 
-from planet_tf import album_evaluation, album_report, metrics
+from planet_tf.answering import metrics
+from planet_tf.evaluation import album_evaluation, album_report
 
 
 def make_answers(seed=0, albums=40):

@@ -4,8 +4,10 @@ import pytest
 import replicas
 import tensorflow as tf
 
-from planet_tf import album_models, album_steps, album_variants, steps
-from planet_tf.config import TrainAlbumsConfig
+from planet_tf.model import album_models
+from planet_tf.options import album_variants
+from planet_tf.options.train_config import TrainAlbumsConfig
+from planet_tf.training import album_steps, steps
 
 FEATURES, CLASSES, LONGEST, BATCH = 6, 4, 7, 4
 

@@ -68,7 +68,7 @@ def small(tmp_path):
 
 
 def test_its_albums_can_be_read(small):
-    from planet_tf import data_dirs
+    from planet_tf.data import data_dirs
 
     data = data_dirs.open_albums(f"{small.work}/albums")
     assert data.count("train") == 24 and data.features == 8
@@ -79,7 +79,7 @@ def test_constant_data_is_as_long_as_the_batches_of_each_turn(small):
     import tensorflow as tf
 
     from benchmarks import albums_cases
-    from planet_tf import album_input, data_dirs
+    from planet_tf.data import album_input, data_dirs
 
     train = albums.train_config(small)
     data = data_dirs.open_albums(train.albums)

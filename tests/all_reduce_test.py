@@ -3,7 +3,7 @@ import pytest
 import replicas
 import tensorflow as tf
 
-from planet_tf import all_reduce
+from planet_tf.training import all_reduce
 
 SHAPES = [(3, 3, 2, 7), (100,), (), (57, 13), (1, 400), (0, 3)]
 

@@ -6,8 +6,12 @@ import json
 import numpy as np
 import pytest
 
-from planet_tf import answer_lines
-from planet_tf.predictions import Columns, PredictionsError, read_predictions
+from planet_tf.tables import answer_lines
+from planet_tf.tables.predictions import (
+    Columns,
+    PredictionsError,
+    read_predictions,
+)
 
 NAN = float("nan")
 IDS = ["a", "b", "7", "d"]

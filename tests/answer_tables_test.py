@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from planet_tf.predictions import (
+from planet_tf.tables.predictions import (
     Columns,
     PredictionsError,
     read_predictions,
@@ -247,7 +247,7 @@ def test_a_file_that_cannot_be_read_is_told(tmp_path):
 
 
 def test_many_blocks_are_read_as_one(read, monkeypatch):
-    from planet_tf import answer_tables
+    from planet_tf.tables import answer_tables
 
     monkeypatch.setattr(answer_tables, "_BLOCK_BYTES", 1000)
     rng = np.random.default_rng(0)

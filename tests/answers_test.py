@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from worlds import SPREADS, cells_around, distributions, world
 
-from planet_tf import answers, geometry, spread
+from planet_tf.answering import answers, spread
+from planet_tf.geo import geometry
 
 
 def naive(row, made, rule, spreading, k, most_cells, most_candidates):

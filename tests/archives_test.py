@@ -10,8 +10,8 @@ from PIL import Image
 
 from beam_pipelines import archives, files, photos
 from beam_pipelines.photos import Source
-from planet_tf import records
-from planet_tf.rejects import PhotoError, Reason
+from planet_tf.photos import records
+from planet_tf.photos.rejects import PhotoError, Reason
 
 UNKNOWN = records.UNKNOWN_TIME
 PLACES = {"one": (40.7, -74.0), "two": (-33.4, -70.6), "three": (90.0, 179.0)}

@@ -15,7 +15,7 @@ from PIL import ExifTags, Image
 
 from beam_pipelines import splits
 from beam_pipelines.photo_statistics import Note
-from planet_tf.rejects import Reason
+from planet_tf.photos.rejects import Reason
 
 LAT, LNG, TIME = 40.7, -74.0, 1_600_000_000
 LATEST_TIME = 1_700_000_000

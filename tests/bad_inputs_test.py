@@ -7,8 +7,8 @@ import pytest
 
 from beam_pipelines import check_photos, write_shards
 from beam_pipelines.photo_statistics import Note
-from planet_tf import partition
-from planet_tf.rejects import Reason
+from planet_tf.geo import partition
+from planet_tf.photos.rejects import Reason
 
 _NOTED = {f"note/{note}" for note in Note}
 

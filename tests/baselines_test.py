@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
 
-from planet_tf import baselines, data_dirs, features, geometry, neighbors
+from planet_tf.data import data_dirs
+from planet_tf.evaluation import baselines, features, neighbors
+from planet_tf.geo import geometry
 
 
 def near(place, count, rng):

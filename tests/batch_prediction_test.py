@@ -8,18 +8,13 @@ import time
 import numpy as np
 import pytest
 
-from planet_tf import (
-    batch_prediction,
-    evaluate,
-    export,
-    geometry,
-    images,
-    photo_answers,
-    photo_files,
-    pieces,
-    predict,
-)
-from planet_tf.asking_config import PredictConfig
+from planet_tf import evaluate, predict
+from planet_tf.answering import photo_answers
+from planet_tf.geo import geometry
+from planet_tf.model import export
+from planet_tf.options.asking_config import PredictConfig
+from planet_tf.photos import images, photo_files
+from planet_tf.prediction import batch_prediction, pieces
 
 FORMATS = ("jsonl", "csv", "geojson")
 

@@ -6,7 +6,7 @@ from apache_beam.testing.util import assert_that, equal_to
 
 from beam_pipelines import batches, shards
 from beam_pipelines.photos import Photos
-from planet_tf.records import UNKNOWN_TIME
+from planet_tf.photos.records import UNKNOWN_TIME
 
 
 def photos(first, last):

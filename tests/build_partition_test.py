@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from beam_pipelines import build_partition, splits
-from planet_tf import partition
+from planet_tf.geo import partition
 
 
 def build(photos, out, *options):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from planet_tf import bootstrap, calibration
+from planet_tf.reports import bootstrap, calibration
 
 RNG = np.random.default_rng(11)
 

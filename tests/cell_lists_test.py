@@ -3,7 +3,7 @@ import re
 import numpy as np
 import pytest
 
-from planet_tf import cell_lists, cell_tokens, geometry
+from planet_tf.geo import cell_lists, cell_tokens, geometry
 
 # As published by others: before the header, two lines; labels in any order.
 WITH_MEANS = """num_images: 4723695

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import s2geometry as s2
 
-from planet_tf import cell_tokens, geometry, partition
+from planet_tf.geo import cell_tokens, geometry, partition
 
 WHOLE = ["0994", "3b5", "47e63", "89c25", "9ab4c"]
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from beam_pipelines import check_photos, findings
-from planet_tf import land, partition
+from planet_tf.geo import land, partition
 
 RUNNERS = ["FnApiRunner", "BundleBasedDirectRunner"]
 

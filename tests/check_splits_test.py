@@ -16,7 +16,8 @@ from beam_pipelines import (
     shards,
     write_shards,
 )
-from planet_tf import geometry, partition, records
+from planet_tf.geo import geometry, partition
+from planet_tf.photos import records
 
 
 @pytest.fixture(scope="module")

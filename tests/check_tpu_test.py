@@ -7,7 +7,9 @@ import sys
 
 import pytest
 
-from planet_tf import check_tpu, config, tpu_compile
+from planet_tf import check_tpu
+from planet_tf.options import train_config
+from planet_tf.sizing import tpu_compile
 
 ROOT = pathlib.Path(__file__).parents[1]
 GB = 10**9
@@ -42,7 +44,7 @@ def report(found, **options):
 
 
 def test_options_shared_with_training_have_the_same_names_and_bounds():
-    training = {f.name: f for f in dataclasses.fields(config.TrainConfig)}
+    training = {f.name: f for f in dataclasses.fields(train_config.TrainConfig)}
     own = {"topology", "classes", "epoch_photos", "json"}
     for field in dataclasses.fields(check_tpu.CheckTpuConfig):
         if field.name in own:
@@ -161,7 +163,7 @@ def convolution_flops(model, photos):
     reason="needs jax and libtpu: pip install 'planet-tf[tpu-check]'",
 )
 def test_a_small_model_compiles_from_the_command_line():
-    from planet_tf import models
+    from planet_tf.model import models
 
     environment = os.environ | {
         "PLANET_VENV": str(pathlib.Path(sys.executable).parents[1]),

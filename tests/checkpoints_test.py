@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from planet_tf import checkpoints, model_dir, progress, steps
-from planet_tf.config import TrainConfig
+from planet_tf.model import model_dir
+from planet_tf.options.train_config import TrainConfig
+from planet_tf.training import checkpoints, progress, steps
 
 CELLS = "sha256:cells"
 

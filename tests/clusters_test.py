@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from planet_tf import clusters
+from planet_tf.workers import clusters
 
 TWO = {"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker"}}
 

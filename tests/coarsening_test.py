@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from planet_tf import coarsening, geometry, partition
+from planet_tf.geo import coarsening, geometry, partition
 
 RNG = np.random.default_rng(12)
 

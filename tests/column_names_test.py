@@ -1,7 +1,7 @@
 import pytest
 
-from planet_tf import column_names
-from planet_tf.column_names import ANSWER, TRUTH
+from planet_tf.photos import column_names
+from planet_tf.photos.column_names import ANSWER, TRUTH
 
 
 @pytest.mark.parametrize(

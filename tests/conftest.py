@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from planet_tf import partition as partition_lib
-from planet_tf import records
+from planet_tf.geo import partition as partition_lib
+from planet_tf.photos import records
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and
 # so what they start.
@@ -168,7 +168,7 @@ def write_small_albums(
     rng = np.random.default_rng(0)
     fingerprint = "sha256:photos"
     if photo_model:
-        from planet_tf import export, model_dir
+        from planet_tf.model import export, model_dir
 
         partition = model_dir.read_partition(str(photo_model))
         fingerprint = (
@@ -247,12 +247,13 @@ def small_model(small_shards, make_once) -> pathlib.Path:
     """Model directory of a model trained on `small_shards`."""
 
     def make(directory: pathlib.Path) -> None:
-        from planet_tf import config, photo_task, training
+        from planet_tf.options import train_config
+        from planet_tf.training import loop, photo_task
 
-        options = config.TrainConfig(
+        options = train_config.TrainConfig(
             shards=str(small_shards), model_dir=str(directory), **SMALL_MODEL
         )
-        training.train(options, photo_task.PhotoTask)
+        loop.train(options, photo_task.PhotoTask)
 
     return make_once("small_model", make)
 
@@ -262,9 +263,13 @@ def model_albums(small_model, make_once) -> pathlib.Path:
     """Albums as of embeddings of `small_model`."""
 
     def make(directory: pathlib.Path) -> None:
-        from planet_tf import config, models, photo_task
+        from planet_tf.model import models
+        from planet_tf.options import train_config
+        from planet_tf.training import photo_task
 
-        options = config.TrainConfig(shards="", model_dir="", **SMALL_MODEL)
+        options = train_config.TrainConfig(
+            shards="", model_dir="", **SMALL_MODEL
+        )
         model = photo_task.build_model(options, len(PLACES))
         features = model.get_layer(models.EMBEDDING).output.shape[-1]
         write_small_albums(directory, 400, 2, features, small_model)
@@ -277,9 +282,10 @@ def album_models(model_albums, make_once) -> list[pathlib.Path]:
     """Model directories trained on `model_albums`: an LSTM, and the control."""
 
     def make(directory: pathlib.Path, variant: str) -> None:
-        from planet_tf import album_task, config, training
+        from planet_tf.options import train_config
+        from planet_tf.training import album_task, loop
 
-        options = config.TrainAlbumsConfig(
+        options = train_config.TrainAlbumsConfig(
             albums=str(model_albums),
             model_dir=str(directory),
             variant=variant,
@@ -289,7 +295,7 @@ def album_models(model_albums, make_once) -> list[pathlib.Path]:
             learning_rate=0.1,
             log_every=20,
         )
-        training.train(options, album_task.AlbumTask)
+        loop.train(options, album_task.AlbumTask)
 
     return [
         make_once(f"album_{variant}", functools.partial(make, variant=variant))

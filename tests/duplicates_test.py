@@ -8,8 +8,8 @@ from apache_beam.testing.util import assert_that, equal_to
 
 from beam_pipelines import duplicates, splits
 from beam_pipelines.photos import Photos
-from planet_tf.records import UNKNOWN_TIME
-from planet_tf.rejects import Reason
+from planet_tf.photos.records import UNKNOWN_TIME
+from planet_tf.photos.rejects import Reason
 
 
 def row(photo_id, uri="u", lat=0.0, owner="", offset=0, length=-1):

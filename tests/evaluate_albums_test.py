@@ -7,13 +7,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from planet_tf import (
-    album_input,
-    data_dirs,
-    evaluate_albums,
-    export,
-    geometry,
-)
+from planet_tf import evaluate_albums
+from planet_tf.data import album_input, data_dirs
+from planet_tf.geo import geometry
+from planet_tf.model import export
 
 pytestmark = pytest.mark.slow
 

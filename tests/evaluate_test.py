@@ -7,20 +7,12 @@ import tensorflow as tf
 from conftest import write_small_shards
 from PIL import Image
 
-from planet_tf import (
-    asking,
-    bootstrap,
-    coarsening,
-    countries,
-    data_dirs,
-    decoding,
-    evaluate,
-    evaluation,
-    export,
-    geometry,
-    model_dir,
-    scores,
-)
+from planet_tf import evaluate
+from planet_tf.data import data_dirs, decoding
+from planet_tf.evaluation import asking, model_evaluation
+from planet_tf.geo import coarsening, countries, geometry
+from planet_tf.model import export, model_dir
+from planet_tf.reports import bootstrap, scores
 
 
 @pytest.fixture(scope="module")
@@ -188,7 +180,7 @@ def test_examples_are_of_the_best_the_middle_and_the_worst():
     def chosen_of(photos):
         answers = {asking.OURS: scores.Answers(np.zeros((photos, 2, 2)))}
         none = np.zeros(photos)
-        return evaluation._choose_examples(
+        return model_evaluation._choose_examples(
             asking.Asked(none, truth[:photos], none, answers, none, none, None)
         )
 

@@ -8,8 +8,11 @@ import tensorflow as tf
 from tensorboard.backend.event_processing import event_accumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
 
-from planet_tf import data_dirs, events, metrics, model_dir
-from planet_tf.config import TrainConfig
+from planet_tf.answering import metrics
+from planet_tf.data import data_dirs
+from planet_tf.model import model_dir
+from planet_tf.options.train_config import TrainConfig
+from planet_tf.training import events
 
 
 @pytest.fixture

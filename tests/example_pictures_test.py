@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from planet_tf import data_dirs, example_pictures
+from planet_tf.data import data_dirs
+from planet_tf.training import example_pictures
 
 SHARES = [0.1, 0.2, 0.3, 0.4]  # of the four classes
 

@@ -1,9 +1,9 @@
 import pytest
 from PIL.TiffImagePlugin import IFDRational
 
-from planet_tf import exif
-from planet_tf.records import UNKNOWN_TIME
-from planet_tf.rejects import PhotoError, Reason
+from planet_tf.photos import exif
+from planet_tf.photos.records import UNKNOWN_TIME
+from planet_tf.photos.rejects import PhotoError, Reason
 
 GOOD_GPS = {1: "S", 2: (33.0, 30.0, 36.0), 3: "w", 4: (70.0, 0.0, 0.0)}
 

@@ -7,17 +7,12 @@ import replicas
 import tensorflow as tf
 from conftest import SMALL_MODEL
 
-from planet_tf import (
-    decoding,
-    export,
-    geometry,
-    model_dir,
-    models,
-    nesting,
-    photo_task,
-)
-from planet_tf import partition as partition_lib
-from planet_tf.config import TrainConfig
+from planet_tf.data import decoding
+from planet_tf.geo import geometry, nesting
+from planet_tf.geo import partition as partition_lib
+from planet_tf.model import export, model_dir, models
+from planet_tf.options.train_config import TrainConfig
+from planet_tf.training import photo_task
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from planet_tf import data_dirs, decoding, features
+from planet_tf.data import data_dirs, decoding
+from planet_tf.evaluation import features
 
 
 @pytest.fixture

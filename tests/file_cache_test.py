@@ -7,8 +7,8 @@ import pytest
 import tensorflow as tf
 from conftest import SMALL_MODEL
 
-from planet_tf import data_dirs, file_cache, input_pipeline
-from planet_tf.config import TrainConfig
+from planet_tf.data import data_dirs, file_cache, input_pipeline
+from planet_tf.options.train_config import TrainConfig
 
 Disk = collections.namedtuple("Disk", "total used free")
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from planet_tf import evaluate, partition
+from planet_tf import evaluate
+from planet_tf.geo import partition
 
 KM_PER_DEGREE = np.pi * 6371.0088 / 180
 RADII = (1, 25, 200, 750, 2500)
@@ -59,7 +60,8 @@ def test_a_table_of_known_distances_is_exact(tmp_path):
 def test_the_radius_itself_is_within(tmp_path, monkeypatch):
     write(tmp_path / "truth.csv", [("id", "lat", "lng"), ("a", 0, 0)])
     write(tmp_path / "predictions.csv", [("id", "lat", "lng"), ("a", 0.1, 0)])
-    from planet_tf import geometry, metrics
+    from planet_tf.answering import metrics
+    from planet_tf.geo import geometry
 
     km = float(geometry.great_circle_km(0, 0, 0.1, 0))
     for radius, within in ((km, 1), (np.nextafter(km, 0), 0)):

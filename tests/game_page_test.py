@@ -9,7 +9,9 @@ import pytest
 from browsing import Page
 from serve_test import server
 
-from planet_tf import data_dirs, game_photos, geometry
+from planet_tf.data import data_dirs
+from planet_tf.games import game_photos
+from planet_tf.geo import geometry
 
 pytestmark = pytest.mark.slow
 

@@ -4,7 +4,10 @@ import random
 import pytest
 from PIL import ExifTags, Image
 
-from planet_tf import data_dirs, game_photos, geometry, images
+from planet_tf.data import data_dirs
+from planet_tf.games import game_photos
+from planet_tf.geo import geometry
+from planet_tf.photos import images
 
 
 def photo(name, place, jpeg=b""):

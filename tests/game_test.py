@@ -4,8 +4,9 @@ import math
 import numpy as np
 import pytest
 
-from planet_tf import game, geometry
-from planet_tf.game_photos import Photo
+from planet_tf.games import game
+from planet_tf.games.game_photos import Photo
+from planet_tf.geo import geometry
 
 LIMA, LONDON, SUVA = (-12.05, -77.04), (51.51, -0.13), (-18.14, 178.44)
 

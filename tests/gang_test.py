@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from planet_tf import gang
+from planet_tf.workers import gang
 
 # What members run: bodies of Python, with their own number as `me`.
 START = "import os, signal, sys, time; me = int(sys.argv[1])\n"

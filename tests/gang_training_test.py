@@ -15,8 +15,10 @@ import pytest
 import tensorflow as tf
 from conftest import SMALL_MODEL, write_small_shards
 
-from planet_tf import machine, photo_task, traffic, training
-from planet_tf.config import TrainConfig
+from planet_tf.options.train_config import TrainConfig
+from planet_tf.sizing import traffic
+from planet_tf.training import loop, photo_task
+from planet_tf.workers import machine
 
 pytestmark = pytest.mark.slow
 
@@ -244,7 +246,7 @@ def test_two_launched_workers_equal_one_process(
     first, second = digests(tmp_path / "two")
     assert first == second
 
-    training.train(
+    loop.train(
         make_config(shards, tmp_path / "one", **options), photo_task.PhotoTask
     )
     before, one, two = (

@@ -4,7 +4,7 @@ import s2geometry as s2
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planet_tf import geometry
+from planet_tf.geo import geometry
 
 LATITUDES = st.floats(-90, 90)
 LONGITUDES = st.floats(-180, 180)

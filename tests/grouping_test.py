@@ -6,7 +6,7 @@ import pytest
 
 from beam_pipelines import grouping, splits
 from beam_pipelines.photos import TO_THE_END, Photos
-from planet_tf import records
+from planet_tf.photos import records
 
 HOUR = 3600
 DAY = 24 * HOUR

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import s2geometry as s2
 
-from planet_tf import heads
-from planet_tf import partition as partition_lib
+from planet_tf.geo import partition as partition_lib
+from planet_tf.model import heads
 
 # Faces of all continents, a pole and the antimeridian.
 PLACES = ((48.8, 2.3), (40.7, -74.0), (-33.4, -70.6), (89.9, 10), (0, 179.9))

@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from beam_pipelines import files
-from planet_tf import images
-from planet_tf.records import UNKNOWN_TIME
-from planet_tf.rejects import PhotoError, Reason
+from planet_tf.photos import images
+from planet_tf.photos.records import UNKNOWN_TIME
+from planet_tf.photos.rejects import PhotoError, Reason
 
 
 def decode(data):

@@ -6,8 +6,9 @@ import pytest
 import tensorflow as tf
 from conftest import SMALL_MODEL, write_small_shards
 
-from planet_tf import data_dirs, decoding, input_pipeline, records, windows
-from planet_tf.config import TrainConfig
+from planet_tf.data import data_dirs, decoding, input_pipeline, windows
+from planet_tf.options.train_config import TrainConfig
+from planet_tf.photos import records
 
 
 def make_config(shards, **options):

@@ -3,7 +3,7 @@ import pickle
 import numpy as np
 import pytest
 
-from planet_tf import land, outlines
+from planet_tf.geo import land, outlines
 
 
 @pytest.fixture(scope="module")

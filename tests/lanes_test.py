@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from planet_tf import lanes
+from planet_tf.data import lanes
 
 COUNTS = [7, 1, 12, 3, 40, 9, 2, 2, 30, 5, 1, 1, 6, 8, 11, 4, 20, 3, 17, 5]
 TOTAL = sum(COUNTS)

@@ -8,7 +8,9 @@ import sys
 
 import pytest
 
-from planet_tf import config, gang, launcher, machine
+from planet_tf import launcher
+from planet_tf.options import train_config
+from planet_tf.workers import gang, machine
 
 ROOT = pathlib.Path(__file__).parent.parent
 OF_CLUSTERS = ("TF_CONFIG", "SLURM_", "JOB_COMPLETION_INDEX", "CUDA_VISIBLE")
@@ -43,7 +45,7 @@ def no_cluster(monkeypatch, tmp_path):
 def launch(monkeypatch, tmp_path):
     """Launches the stand-in; returns the exit code."""
     (tmp_path / "trainer_stub.py").write_text(TRAINER)
-    stub = "trainer_stub", config.TrainConfig
+    stub = "trainer_stub", train_config.TrainConfig
     monkeypatch.setitem(launcher.TRAINERS, "photo", stub)
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{ROOT}")
 

@@ -14,7 +14,9 @@ from PIL import Image
 
 from beam_pipelines import make_satellite_views as program
 from beam_pipelines import satellite, splits, view_files, write_shards
-from planet_tf import config_flags, geometry, manifests
+from planet_tf import config_flags
+from planet_tf.geo import geometry
+from planet_tf.photos import manifests
 
 PLACES = [
     (40.71, -74.01),

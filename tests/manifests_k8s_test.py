@@ -10,7 +10,7 @@ import pathlib
 import pytest
 import yaml
 
-from planet_tf import clusters, gang
+from planet_tf.workers import clusters, gang
 
 kubernetes_validate = pytest.importorskip("kubernetes_validate")
 

@@ -6,7 +6,9 @@ import sys
 import numpy as np
 import pytest
 
-from planet_tf import draw, geometry, maps, outlines, partition
+from planet_tf import draw
+from planet_tf.drawing import maps
+from planet_tf.geo import geometry, outlines, partition
 
 matplotlib = pytest.importorskip("matplotlib")
 from matplotlib.collections import LineCollection, PolyCollection  # noqa: E402

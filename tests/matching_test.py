@@ -4,14 +4,14 @@ import itertools
 import numpy as np
 import pytest
 
-from planet_tf import matching
-from planet_tf.predictions import (
+from planet_tf.tables import matching
+from planet_tf.tables.predictions import (
     Columns,
     Predictions,
     PredictionsError,
     read_predictions,
 )
-from planet_tf.truths import Truth, read_truth
+from planet_tf.tables.truths import Truth, read_truth
 
 NAN = float("nan")
 

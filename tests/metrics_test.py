@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from planet_tf import metrics
+from planet_tf.answering import metrics
 
 
 def test_errors_of_ranked_answers_are_great_circle_distances():

@@ -7,8 +7,10 @@ import pytest
 from conftest import write_small_shards
 
 import planet_tf
-from planet_tf import config_flags, data_dirs, model_dir
-from planet_tf.config import TrainConfig
+from planet_tf import config_flags
+from planet_tf.data import data_dirs
+from planet_tf.model import model_dir
+from planet_tf.options.train_config import TrainConfig
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,8 @@ import pytest
 import replicas
 import tensorflow as tf
 
-from planet_tf import models, nested_heads, nesting, partition
+from planet_tf.geo import nesting, partition
+from planet_tf.model import models, nested_heads
 
 FULL_PRECISIONS = ("float32", "float64")
 

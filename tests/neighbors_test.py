@@ -2,8 +2,9 @@ import faiss
 import numpy as np
 import pytest
 
-from planet_tf import geometry, neighbors
-from planet_tf.neighbors import Vote
+from planet_tf.evaluation import neighbors
+from planet_tf.evaluation.neighbors import Vote
+from planet_tf.geo import geometry
 
 
 def one_by_one(train, queries, k):

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from planet_tf import nested_heads
+from planet_tf.model import nested_heads
 
 # Six fine classes: "other", and cells in three and in two coarser ones.
 ANCESTORS = np.array([[0, 1, 1, 2, 2, 3], [0, 1, 1, 1, 1, 2]])

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 import s2geometry as s2
 
-from planet_tf import config_flags, geometry, nesting
-from planet_tf import partition as partition_lib
-from planet_tf.config import TrainConfig
+from planet_tf import config_flags
+from planet_tf.geo import geometry, nesting
+from planet_tf.geo import partition as partition_lib
+from planet_tf.options.train_config import TrainConfig
 
 CELLS = (60, 20, 7)
 

@@ -4,8 +4,9 @@ import pytest
 from apache_beam.options.pipeline_options import DirectOptions, StandardOptions
 
 from beam_pipelines import options, running
-from planet_tf import config_flags, manifests
+from planet_tf import config_flags
 from planet_tf.config_flags import option
+from planet_tf.photos import manifests
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,7 +6,7 @@ import s2geometry as s2
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planet_tf import geometry, outlines
+from planet_tf.geo import geometry, outlines
 
 HALF_WIDTH = 2 * np.sqrt(3) * np.pi / (3 * 1.340264)  # of the map, at lat 0
 

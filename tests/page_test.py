@@ -11,7 +11,7 @@ from browsing import Page
 from PIL import ExifTags, Image
 from serve_test import server
 
-from planet_tf import geometry
+from planet_tf.geo import geometry
 
 pytestmark = pytest.mark.slow
 

@@ -4,7 +4,7 @@ import json
 import numpy as np
 import pytest
 
-from planet_tf import cell_lists, geometry, partition, partition_formats
+from planet_tf.geo import cell_lists, geometry, partition, partition_formats
 
 # Around both poles, across the antimeridian, in the Americas and elsewhere.
 PLACES = ((89, 0), (-89, 50), (-18, 180), (41, -74), (-23, -43), (48, 2))

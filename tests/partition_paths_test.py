@@ -12,7 +12,7 @@ import s2geometry as s2
 from apache_beam.testing.test_pipeline import TestPipeline
 
 from beam_pipelines import files, photos, transforms
-from planet_tf import geometry, partition, quadtree
+from planet_tf.geo import geometry, partition, quadtree
 
 MAX_LEVEL = 20
 THRESHOLDS = [(10000, 50), (2000, 50), (500, 10), (100, 5), (10, 1)]

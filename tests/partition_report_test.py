@@ -5,13 +5,8 @@ import numpy as np
 import pytest
 import s2geometry as s2
 
-from planet_tf import (
-    geometry,
-    partition,
-    partition_markdown,
-    partition_report,
-    place_names,
-)
+from planet_tf.geo import geometry, partition, place_names
+from planet_tf.reports import partition_markdown, partition_report
 
 NEW_YORK, SANTIAGO, SUVA = (40.71, -74.0), (-33.45, -70.66), (-18.14, 178.44)
 

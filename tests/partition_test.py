@@ -11,7 +11,7 @@ import s2geometry as s2
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from planet_tf import geometry, partition
+from planet_tf.geo import geometry, partition
 
 
 def grow(cell, leaves, max_photos, max_level):

@@ -6,8 +6,10 @@ import sys
 import numpy as np
 import pytest
 
-from planet_tf import evaluate, game, game_results, geometry, people
-from planet_tf.answer_columns import PredictionsError
+from planet_tf import evaluate
+from planet_tf.games import game, game_results, people
+from planet_tf.geo import geometry
+from planet_tf.tables.answer_columns import PredictionsError
 
 MODEL = "sha256:1"
 
@@ -218,7 +220,7 @@ def test_one_thing_is_evaluated(options, capfd):
 
 
 def test_the_servers_lines_are_read(results):
-    from planet_tf.game_photos import Photo
+    from planet_tf.games.game_photos import Photo
 
     own = game.Game(
         [Photo(f"p{i}", b"", (10.0 * i, 20.0)) for i in range(5)],

@@ -3,7 +3,8 @@ import re
 import numpy as np
 import pytest
 
-from planet_tf import countries, geometry, partition, photo_answers
+from planet_tf.answering import photo_answers
+from planet_tf.geo import countries, geometry, partition
 
 
 @pytest.fixture(scope="module", params=[False, True])

@@ -5,9 +5,9 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from planet_tf import manifests, photo_files
-from planet_tf.photo_files import PhotoFile
-from planet_tf.rejects import PhotoError, Reason, Reject
+from planet_tf.photos import manifests, photo_files
+from planet_tf.photos.photo_files import PhotoFile
+from planet_tf.photos.rejects import PhotoError, Reason, Reject
 
 
 @pytest.fixture

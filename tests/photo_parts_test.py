@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from planet_tf import countries, geometry, partition, photo_parts
+from planet_tf.geo import countries, geometry, partition
+from planet_tf.reports import photo_parts
 
 RNG = np.random.default_rng(4)
 

@@ -11,8 +11,8 @@ from apache_beam.testing.util import assert_that, equal_to
 from PIL import Image
 
 from beam_pipelines import photos, sources
-from planet_tf import manifests, records
-from planet_tf.rejects import Reason
+from planet_tf.photos import manifests, records
+from planet_tf.photos.rejects import Reason
 
 UNKNOWN = records.UNKNOWN_TIME
 

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from planet_tf import geometry, maps, partition, pictures
+from planet_tf.drawing import maps, pictures
+from planet_tf.geo import geometry, partition
 
 matplotlib = pytest.importorskip("matplotlib")
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from planet_tf import geometry, place_names
+from planet_tf.geo import geometry, place_names
 
 pytest.importorskip("reverse_geocode")
 

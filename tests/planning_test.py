@@ -4,17 +4,13 @@ import types
 
 import pytest
 
-from planet_tf import (
-    album_models,
-    album_variants,
-    config_flags,
-    data_dirs,
-    machine,
-    planning,
-    resources,
-    traffic,
-)
-from planet_tf.config import TrainAlbumsConfig, TrainConfig
+from planet_tf import config_flags
+from planet_tf.data import data_dirs
+from planet_tf.model import album_models
+from planet_tf.options import album_variants
+from planet_tf.options.train_config import TrainAlbumsConfig, TrainConfig
+from planet_tf.sizing import planning, resources, traffic
+from planet_tf.workers import machine
 
 GB = 10**9
 

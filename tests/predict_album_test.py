@@ -12,7 +12,10 @@ import tensorflow as tf
 from conftest import PLACES
 from PIL import Image
 
-from planet_tf import album_order, export, geometry, predict_album
+from planet_tf import predict_album
+from planet_tf.geo import geometry
+from planet_tf.model import export
+from planet_tf.photos import album_order
 
 # EXIF's numbers of tags.
 TIME, LAT_REF, LAT, LNG_REF, LNG = 0x9003, 1, 2, 3, 4

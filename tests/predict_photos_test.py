@@ -9,7 +9,8 @@ import tarfile
 import pytest
 
 from beam_pipelines import answers, predict_photos
-from planet_tf import evaluate, pieces, predict
+from planet_tf import evaluate, predict
+from planet_tf.prediction import pieces
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from planet_tf import export, geometry, predict
+from planet_tf import predict
+from planet_tf.geo import geometry
+from planet_tf.model import export
 
 
 def run(small_model, tmp_path, *photos, options=()):

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from planet_tf.photo_answers import Answer, Cell
-from planet_tf.prediction_files import FORMATS
+from planet_tf.answering.photo_answers import Answer, Cell
+from planet_tf.answering.prediction_files import FORMATS
 
 PARIS = Cell("47e66c", 0.5, 48.85, 2.35, 17.0, "Paris, France")
 TOKYO = Cell("6018c4", 0.25, 35.68, 139.69, 16.0, 'To"kyo, Japan')

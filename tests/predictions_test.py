@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from planet_tf.predictions import (
+from planet_tf.tables.predictions import (
     Columns,
     PredictionsError,
     read_predictions,

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from planet_tf import preemption
+from planet_tf.workers import preemption
 
 
 def wait_for(condition, seconds=100.0):

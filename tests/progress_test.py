@@ -3,8 +3,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from planet_tf import data_dirs, metrics, progress
-from planet_tf.config import TrainConfig
+from planet_tf.answering import metrics
+from planet_tf.data import data_dirs
+from planet_tf.options.train_config import TrainConfig
+from planet_tf.training import progress
 
 
 class Clock:

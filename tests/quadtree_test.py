@@ -3,7 +3,7 @@ import collections
 import numpy as np
 import pytest
 
-from planet_tf import geometry, quadtree
+from planet_tf.geo import geometry, quadtree
 
 PLACES = [
     *[(40.71, -74.0), (-22.91, -43.17), (48.86, 2.35), (35.68, 139.7)],

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from worlds import SPREADS, cells_around, distributions, world
 
-from planet_tf import geometry, radius, spread
+from planet_tf.answering import radius, spread
+from planet_tf.geo import geometry
 
 
 @pytest.mark.parametrize("other_class", [False, True])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from tensorflow_datasets.proto import tf_example_pb2
 
-from planet_tf import records
+from planet_tf.photos import records
 
 PHOTO = records.Photo(
     image=b"\xff\xd8 bytes \x00",

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from worlds import cells_around, distributions, world
 
-from planet_tf import geometry, regions, spread
+from planet_tf.answering import regions, spread
+from planet_tf.geo import geometry
 
 
 @dataclasses.dataclass(frozen=True)

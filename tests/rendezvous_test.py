@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from planet_tf import machine, rendezvous
-from planet_tf.clusters import Cluster, ClusterError
+from planet_tf.workers import machine, rendezvous
+from planet_tf.workers.clusters import Cluster, ClusterError
 
 
 class Stop(Exception):

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 import keras
 import tensorflow as tf
 
-from planet_tf import models, nested_heads
-from planet_tf.config import TrainConfig
-from planet_tf.nesting import Nesting
+from planet_tf.geo.nesting import Nesting
+from planet_tf.model import models, nested_heads
+from planet_tf.options.train_config import TrainConfig
 
 _CPU = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(

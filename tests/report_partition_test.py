@@ -8,7 +8,8 @@ import pytest
 
 from beam_pipelines import files, rejects, report_partition, splits
 from beam_pipelines.photos import Places
-from planet_tf import partition, partition_report
+from planet_tf.geo import partition
+from planet_tf.reports import partition_report
 
 
 def points(n=900, seed=0):

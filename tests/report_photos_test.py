@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from planet_tf import bootstrap, report, report_photos, scores
+from planet_tf.reports import bootstrap, report, report_photos, scores
 
 RNG = np.random.default_rng(3)
 

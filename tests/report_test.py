@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from report_photos_test import make_evaluated
 
-from planet_tf import bootstrap, metrics, report, scores
+from planet_tf.answering import metrics
+from planet_tf.reports import bootstrap, report, scores
 
 RNG = np.random.default_rng(8)
 

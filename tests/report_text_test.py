@@ -3,7 +3,7 @@ import copy
 import pytest
 from report_test import evaluated, found  # noqa: F401
 
-from planet_tf import report_text
+from planet_tf.reports import report_text
 
 
 @pytest.fixture

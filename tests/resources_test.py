@@ -1,7 +1,7 @@
 import pytest
 import tensorflow as tf
 
-from planet_tf import resources
+from planet_tf.sizing import resources
 
 MEMINFO = "MemTotal: 8000 kB\nMemFree: 10 kB\nMemAvailable: 5000 kB\n"
 OWN = 1024 * 700

@@ -1,6 +1,6 @@
 import pytest
 
-from planet_tf import restarts
+from planet_tf.workers import restarts
 
 
 @pytest.mark.parametrize(

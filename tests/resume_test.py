@@ -12,20 +12,19 @@ import replicas
 import tensorflow as tf
 from conftest import SMALL_MODEL
 
-from planet_tf import (
-    data_dirs,
-    decoding,
+from planet_tf.data import data_dirs, decoding
+from planet_tf.model import export
+from planet_tf.options.train_config import TrainConfig
+from planet_tf.sizing import planning
+from planet_tf.training import (
     distribution,
-    export,
+    loop,
     photo_steps,
     photo_task,
-    planning,
-    preemption,
     progress,
     steps,
-    training,
 )
-from planet_tf.config import TrainConfig
+from planet_tf.workers import preemption
 
 EPOCH = 20  # steps: 320 photos in batches of 16
 HARD = {
@@ -83,7 +82,7 @@ def run(small_shards, tmp_path, monkeypatch):
             "validate_every": 100,
             "example_photos": 0,
         }
-        training.train(
+        loop.train(
             TrainConfig(
                 shards=str(small_shards),
                 model_dir=str(tmp_path / name),

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from beam_pipelines import satellite
-from planet_tf import geometry
+from planet_tf.geo import geometry
 
 STILL = satellite.Jitter(0, 0, 0, 0, 0, 0, 0)
 

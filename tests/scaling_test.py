@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from benchmarks import measure, scaling
-from planet_tf import model_size, traffic
+from planet_tf.sizing import model_size, traffic
 
 TALK = """
 import sys, time

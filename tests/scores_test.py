@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from planet_tf import bootstrap, metrics, scores
+from planet_tf.answering import metrics
+from planet_tf.reports import bootstrap, scores
 
 RNG = np.random.default_rng(5)
 KM_PER_DEGREE = np.pi * 6371.0088 / 180

@@ -7,18 +7,18 @@ import pytest
 from starlette.testclient import TestClient
 
 from benchmarks import serve, serve_cases
-from planet_tf import geometry, images, serving_app, serving_model
-from planet_tf.asking_config import ServeConfig
+from planet_tf.geo import geometry
+from planet_tf.options.asking_config import ServeConfig
+from planet_tf.photos import images
+from planet_tf.serving import asgi, loaded_model
 
 HEIC = pathlib.Path(__file__).parent / "data" / "two_colours.heic"
 
 
 def make_client(directory, min_cell_km):
     config = ServeConfig(model_dir="", min_cell_km=min_cell_km)
-    model = serving_model.Model(str(directory), min_cell_km)
-    return TestClient(
-        serving_app.make(model, config), base_url="http://localhost"
-    )
+    model = loaded_model.Model(str(directory), min_cell_km)
+    return TestClient(asgi.make(model, config), base_url="http://localhost")
 
 
 def locate_album(client, make_jpeg):

@@ -11,15 +11,16 @@ import httpx
 import pytest
 import uvicorn
 
-from planet_tf import serve, serving_app, serving_model
-from planet_tf.asking_config import ServeConfig
+from planet_tf import serve
+from planet_tf.options.asking_config import ServeConfig
+from planet_tf.serving import asgi, loaded_model
 
 LOCATE, PREDICT = "/api/locate", "/v1/models/planet:predict"
 
 
 @pytest.fixture(scope="module")
 def model(small_model):
-    return serving_model.Model(str(small_model), 0.0)
+    return loaded_model.Model(str(small_model), 0.0)
 
 
 @contextlib.contextmanager
@@ -28,7 +29,7 @@ def serving(model, **options):
     config = ServeConfig(model_dir="", **options)
     listening = serve.listen("127.0.0.1", 0)
     server = uvicorn.Server(
-        uvicorn.Config(serving_app.make(model, config), log_level="critical")
+        uvicorn.Config(asgi.make(model, config), log_level="critical")
     )
     thread = threading.Thread(target=server.run, args=([listening],))
     thread.start()

@@ -5,8 +5,8 @@ import time
 import pytest
 
 from beam_pipelines import shards
-from planet_tf import images
-from planet_tf.rejects import Reason, Reject
+from planet_tf.photos import images
+from planet_tf.photos.rejects import Reason, Reject
 
 
 def test_splits_without_a_share_have_no_files():

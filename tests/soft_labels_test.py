@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from planet_tf import geometry, soft_labels
-from planet_tf import partition as partition_lib
-from planet_tf.soft_labels import SoftLabels
+from planet_tf.geo import geometry
+from planet_tf.geo import partition as partition_lib
+from planet_tf.training import soft_labels
+from planet_tf.training.soft_labels import SoftLabels
 
 # Faces of all continents, a pole and the antimeridian.
 PLACES = ((48.8, 2.3), (40.7, -74.0), (-33.4, -70.6), (89.9, 10), (0, 179.9))

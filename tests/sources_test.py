@@ -17,8 +17,8 @@ from PIL import Image
 
 from beam_pipelines import files, sources
 from beam_pipelines.photos import Photos, Places, Source
-from planet_tf import images, manifests, records
-from planet_tf.rejects import Reason
+from planet_tf.photos import images, manifests, records
+from planet_tf.photos.rejects import Reason
 
 # Exact in float32, which records store.
 LAT = [40.75, -33.5, 90.0, -17.75, 0.5]

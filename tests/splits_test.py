@@ -8,7 +8,8 @@ from apache_beam.testing.test_pipeline import TestPipeline
 from apache_beam.testing.util import assert_that, equal_to
 
 from beam_pipelines import photos, splits
-from planet_tf import geometry, partition, records
+from planet_tf.geo import geometry, partition
+from planet_tf.photos import records
 
 
 def world(seed=0, points=4000):

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from worlds import SPREADS, world
 
-from planet_tf import geometry, partition, spread
+from planet_tf.answering import spread
+from planet_tf.geo import geometry, partition
 
 
 @pytest.mark.parametrize("other_class", [False, True])

@@ -4,8 +4,10 @@ import pytest
 import replicas
 import tensorflow as tf
 
-from planet_tf import models, nested_heads, photo_steps, steps, traffic
-from planet_tf.config import TrainConfig
+from planet_tf.model import models, nested_heads
+from planet_tf.options.train_config import TrainConfig
+from planet_tf.sizing import traffic
+from planet_tf.training import photo_steps, steps
 
 CLASSES = 5
 ANCESTORS = np.array([[0, 0, 1, 2, 2], [0, 0, 0, 1, 1]])

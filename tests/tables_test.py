@@ -6,8 +6,8 @@ from apache_beam.testing.util import assert_that, equal_to
 
 from beam_pipelines import tables
 from beam_pipelines.photos import Photos
-from planet_tf.records import UNKNOWN_TIME
-from planet_tf.rejects import Reason
+from planet_tf.photos.records import UNKNOWN_TIME
+from planet_tf.photos.rejects import Reason
 
 NAN = float("nan")
 

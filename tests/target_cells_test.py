@@ -4,7 +4,7 @@ import pathlib
 import numpy as np
 import pytest
 
-from planet_tf import geometry, partition, quadtree, target_cells
+from planet_tf.geo import geometry, partition, quadtree, target_cells
 
 
 def histogram(n=900, seed=0):

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from planet_tf import roofline, tpu_compile
+from planet_tf.sizing import roofline, tpu_compile
 
 
 def needs_libtpu(test):

@@ -5,17 +5,14 @@ import warnings
 import numpy as np
 import pytest
 
-from planet_tf import (
-    geometry,
+from planet_tf.drawing import (
     local_maps,
     maps,
-    outlines,
-    partition,
-    place_names,
     track_drawing,
     track_maps,
     tracks,
 )
+from planet_tf.geo import geometry, outlines, partition, place_names
 
 matplotlib = pytest.importorskip("matplotlib")
 from matplotlib.collections import LineCollection  # noqa: E402

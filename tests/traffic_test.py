@@ -1,9 +1,9 @@
-"""Tests of planet_tf.traffic."""
+"""Tests of planet_tf.sizing.traffic."""
 
 import numpy as np
 import pytest
 
-from planet_tf import traffic
+from planet_tf.sizing import traffic
 
 
 def ring_all_reduce(parts):

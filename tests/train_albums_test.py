@@ -9,8 +9,11 @@ import pytest
 import tensorflow as tf
 from conftest import write_small_albums
 
-from planet_tf import album_task, data_dirs, model_dir, train_albums
-from planet_tf.config import TrainAlbumsConfig
+from planet_tf import train_albums
+from planet_tf.data import data_dirs
+from planet_tf.model import model_dir
+from planet_tf.options.train_config import TrainAlbumsConfig
+from planet_tf.training import album_task
 
 OPTIONS = {
     "batch_size": 16,

@@ -13,19 +13,11 @@ import pytest
 import tensorflow as tf
 from conftest import SMALL_MODEL, write_small_shards
 
-from planet_tf import (
-    checkpoints,
-    config_flags,
-    data_dirs,
-    distribution,
-    machine,
-    model_dir,
-    preemption,
-    progress,
-    rendezvous,
-    train,
-    training,
-)
+from planet_tf import config_flags, train
+from planet_tf.data import data_dirs
+from planet_tf.model import model_dir
+from planet_tf.training import checkpoints, distribution, loop, progress
+from planet_tf.workers import machine, preemption, rendezvous
 
 
 @pytest.mark.parametrize(
@@ -52,7 +44,7 @@ def test_each_end_has_its_exit_code_and_one_line(
         if error:
             raise error
 
-    monkeypatch.setattr(training, "train", end)
+    monkeypatch.setattr(loop, "train", end)
     with contextlib.ExitStack() as stack:
         if code == 2:
             caught = stack.enter_context(pytest.raises(SystemExit))
@@ -68,7 +60,7 @@ def test_an_error_of_ours_is_shown_whole(monkeypatch):
     def end(config, make_task):
         raise tf.errors.InvalidArgumentError(None, None, "shapes differ")
 
-    monkeypatch.setattr(training, "train", end)
+    monkeypatch.setattr(loop, "train", end)
     with pytest.raises(tf.errors.InvalidArgumentError):
         train.main(["train", "--shards=s", "--model_dir=m"])
 

@@ -128,7 +128,7 @@ def test_arithmetic_is_counted_from_the_layers():
 
 
 def test_its_shards_can_be_read(tmp_path):
-    from planet_tf import data_dirs
+    from planet_tf.data import data_dirs
 
     config = train_step.Config(classes=30, photos=40, work=str(tmp_path))
     train_step.write_shards(config, tmp_path / "shards")

@@ -9,7 +9,7 @@ import s2geometry as s2
 from apache_beam.testing.test_pipeline import TestPipeline
 
 from beam_pipelines import files, photos, transforms
-from planet_tf import geometry, partition, quadtree, target_cells
+from planet_tf.geo import geometry, partition, quadtree, target_cells
 
 # Clusters in the Americas (S2 faces 4 and 5: ids beyond int64), elsewhere, at
 # both poles, at a cube's corner and edge, on both sides of the antimeridian.

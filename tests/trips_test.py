@@ -6,7 +6,7 @@ import splits_test
 
 from beam_pipelines import satellite, splits, trips
 from beam_pipelines import write_shards as shards_program
-from planet_tf import geometry
+from planet_tf.geo import geometry
 
 RULE = trips.Rule()
 FRACTIONS = {"validation": 0.2, "test": 0.1, "albums": 0.3}

@@ -8,9 +8,13 @@ import textwrap
 import numpy as np
 import pytest
 
-from planet_tf import answer_columns, answer_lines, matching
-from planet_tf.predictions import Columns, PredictionsError, read_predictions
-from planet_tf.truths import read_truth
+from planet_tf.tables import answer_columns, answer_lines, matching
+from planet_tf.tables.predictions import (
+    Columns,
+    PredictionsError,
+    read_predictions,
+)
+from planet_tf.tables.truths import read_truth
 
 LATLNG = np.array([[40.5, -74.25], [-33.5, -70.0], [0.25, 180.0]])
 

@@ -8,20 +8,13 @@ import replicas
 import tensorflow as tf
 from conftest import SMALL_MODEL
 
-from planet_tf import (
-    checkpoints,
-    data_dirs,
-    heads,
-    model_dir,
-    models,
-    nesting,
-    photo_task,
-    training,
-    warm_start,
-)
-from planet_tf import partition as partition_lib
-from planet_tf.config import TrainConfig
-from planet_tf.warm_start import WarmStartError
+from planet_tf.data import data_dirs
+from planet_tf.geo import nesting
+from planet_tf.geo import partition as partition_lib
+from planet_tf.model import heads, model_dir, models
+from planet_tf.options.train_config import TrainConfig
+from planet_tf.training import checkpoints, loop, photo_task, warm_start
+from planet_tf.training.warm_start import WarmStartError
 
 SIZES = {"image_size": 75, "width": SMALL_MODEL["width"]}
 
@@ -195,7 +188,7 @@ def test_a_run_starts_from_another_models_weights_and_says_so(
         init_from=str(small_model),
         **options,
     )
-    training.train(config, photo_task.PhotoTask)
+    loop.train(config, photo_task.PhotoTask)
     said = capfd.readouterr().err
     assert "ckpt-30; cells of the head: 4 as before" in said
     # At a rate of 0 only batch norm's moving statistics change.

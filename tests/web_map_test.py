@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from planet_tf import geometry, outlines, partition, tracks, web_map
+from planet_tf.drawing import tracks, web_map
+from planet_tf.geo import geometry, outlines, partition
 
 NO_LAND = outlines.Land([], [], [], [])
 EVIL = "</script><script>alert(1)</script>{{data}}"

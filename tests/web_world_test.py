@@ -4,7 +4,8 @@ import json
 import numpy as np
 import pytest
 
-from planet_tf import countries, geometry, web_world
+from planet_tf.drawing import web_world
+from planet_tf.geo import countries, geometry
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@ import io
 
 import pytest
 
-from planet_tf import worker_logs
+from planet_tf.workers import worker_logs
 
 
 @pytest.fixture

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from planet_tf import geometry, partition, spread
+from planet_tf.answering import spread
+from planet_tf.geo import geometry, partition
 
 
 def world(other_class=False, photos=3000, seed=0):

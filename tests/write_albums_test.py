@@ -12,8 +12,9 @@ from tensorflow_datasets.proto import tf_example_pb2
 
 from beam_pipelines import album_records, embedding, splits, write_albums
 from beam_pipelines.photos import Photos
-from planet_tf import images, partition, records
-from planet_tf.rejects import PhotoError
+from planet_tf.geo import partition
+from planet_tf.photos import images, records
+from planet_tf.photos.rejects import PhotoError
 
 PHOTO_SIZE = 48
 FEATURES = 12
@@ -29,7 +30,7 @@ def save_model(directory, weights="sha256:1", gain=1.0):
     """A SavedModel whose embeddings are 12 weighted means of the pixels."""
     import tensorflow as tf
 
-    from planet_tf import decoding
+    from planet_tf.data import decoding
 
     class Small(tf.Module):
         def __init__(self):
@@ -524,7 +525,7 @@ def test_tfds_reads_the_albums(world):
 def test_a_trained_models_embeddings_are_those_of_its_export(
     world, small_model
 ):
-    from planet_tf import export
+    from planet_tf.model import export
 
     rows = album_rows(world, 10)
     flags = [*NONE_SEEN, f"--model_dir={small_model}"]

@@ -22,7 +22,8 @@ from beam_pipelines import (
     splits,
     write_shards,
 )
-from planet_tf import partition, records
+from planet_tf.geo import partition
+from planet_tf.photos import records
 
 
 @pytest.fixture

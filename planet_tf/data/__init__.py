@@ -1,0 +1,1 @@
+"""Directories of records as batches for training."""

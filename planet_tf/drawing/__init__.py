@@ -1,0 +1,4 @@
+"""Maps and pictures: as images, and as pages for a browser.
+
+No TensorFlow, and no network.
+"""

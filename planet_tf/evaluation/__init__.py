@@ -1,0 +1,1 @@
+"""A model, or a file of answers, beside baselines."""

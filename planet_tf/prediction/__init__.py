@@ -1,0 +1,1 @@
+"""Answers for photos and albums that people have."""

@@ -1,0 +1,4 @@
+"""Figures of answers, their intervals, and reports that say them.
+
+No TensorFlow.
+"""

@@ -1,0 +1,1 @@
+"""What a training takes: memory, bytes sent, time; and whether it fits."""

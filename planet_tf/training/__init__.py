@@ -1,0 +1,1 @@
+"""The training loop, its tasks (photos, albums), and what it leaves behind."""

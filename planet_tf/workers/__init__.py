@@ -1,0 +1,4 @@
+"""The processes of a training: who they are, how they start and end.
+
+No TensorFlow.
+"""
