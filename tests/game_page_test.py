@@ -7,7 +7,7 @@ import re
 import browsing
 import pytest
 from browsing import Page
-from serve_test import server
+from servers import server
 
 from planet_tf.data import data_dirs
 from planet_tf.games import game_photos

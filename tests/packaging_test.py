@@ -1,4 +1,5 @@
 import ast
+import functools
 import importlib.metadata
 import pathlib
 import re
@@ -14,8 +15,9 @@ import planet_tf
 
 ROOT = pathlib.Path(__file__).parent.parent
 PACKAGES = ("planet_tf", "beam_pipelines")
-MODULES = sorted(path for name in PACKAGES for path in ROOT.glob(f"{name}/*"))
-MODULES = [path for path in MODULES if path.suffix == ".py"]
+MODULES = sorted(
+    path for name in PACKAGES for path in (ROOT / name).rglob("*.py")
+)
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +48,12 @@ def names(requirements):
     return {canonicalize_name(Requirement(x).name) for x in requirements}
 
 
+@functools.cache
+def distributions():
+    """The distributions that hold a module; takes a fifth of a second."""
+    return importlib.metadata.packages_distributions()
+
+
 def imported(path):
     """Names of the distributions that a module imports, at any depth."""
     modules = set()
@@ -57,18 +65,70 @@ def imported(path):
     protobuf = {"protobuf"} & {m.removeprefix("google.")[:8] for m in modules}
     top = {name.partition(".")[0] for name in modules} - {"google"} | protobuf
     top -= set(PACKAGES) | set(sys.stdlib_module_names)
-    known = importlib.metadata.packages_distributions()
+    known = distributions()
     return {canonicalize_name(known.get(name, [name])[0]) for name in top}
 
 
-def bazel_deps(package):
-    """Names of what a package's library in BUILD depends on."""
-    build = (ROOT / "BUILD").read_text()
-    library = build.partition(f'name = "{package}",')[2].partition("\n)\n")[0]
-    deps = {canonicalize_name(x) for x in re.findall(r"@pypi//(\w+)", library)}
-    if '":planet_tf"' in library:
-        deps |= bazel_deps("planet_tf")
-    return deps
+def owned(path):
+    """Labels of the libraries of ours that a module imports."""
+    labels = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            modules = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            modules = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for module in modules:
+            top, *below = module.split(".")
+            if top in PACKAGES:
+                labels.add(label_of(ROOT / top, below))
+    return labels
+
+
+def label_of(package, names):
+    """The library that holds a module of a package."""
+    first = names[0] if names else ""
+    if (package / first / "__init__.py").exists() and first:
+        return f"//{package.name}/{first}"
+    if package.name == "planet_tf" and first in ("", "__version__"):
+        return "//planet_tf:version"
+    if first == "config_flags":
+        return "//planet_tf:config_flags"
+    return f"//{package.name}"
+
+
+def libraries():
+    """What each py_library depends on, by its label."""
+    found = {}
+    for build in sorted(ROOT.glob("*/**/BUILD")):
+        package = build.parent.relative_to(ROOT).as_posix()
+        if package.split("/")[0] not in PACKAGES:
+            continue
+        for node in ast.walk(ast.parse(build.read_text())):
+            if isinstance(node, ast.Call) and node.func.id == "py_library":
+                options = {k.arg: k.value for k in node.keywords}
+                deps = ast.literal_eval(options.get("deps", ast.List([])))
+                name = options["name"].value
+                default = name == package.split("/")[-1]
+                label = f"//{package}" + ("" if default else f":{name}")
+                found[label] = {
+                    f"//{package}{dep}" if dep[0] == ":" else dep
+                    for dep in deps
+                }
+    return found
+
+
+LIBRARIES = libraries()
+
+
+def library_of(path):
+    """The library in whose sources a module is."""
+    below = path.relative_to(ROOT).with_suffix("").parts
+    names = ["__version__"] if below[1:] == ("__init__",) else below[1:]
+    if below[0] != "planet_tf":
+        names = below[1:]
+    return label_of(ROOT / below[0], list(names))
 
 
 def test_version_is_that_of_the_package(setup):
@@ -94,7 +154,9 @@ def test_workers_install_neither_tensorflow_nor_plots(setup):
     assert not names(setup["install_requires"]) & heavy
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", MODULES, ids=lambda path: ".".join(path.relative_to(ROOT).parts)
+)
 def test_what_a_module_imports_is_in_setup_and_in_build(setup, path):
     extras = setup["extras_require"]
     listed = names(setup["install_requires"])
@@ -102,7 +164,22 @@ def test_what_a_module_imports_is_in_setup_and_in_build(setup, path):
         listed |= names(extras[extra])
     used = imported(path)
     assert used <= listed
-    assert used <= bazel_deps(path.parent.name)
+    library = library_of(path)
+    deps = LIBRARIES[library]
+    assert used <= {
+        canonicalize_name(dep.removeprefix("@pypi//"))
+        for dep in deps
+        if dep.startswith("@pypi//")
+    }
+    assert owned(path) - {library} <= deps
+
+
+def test_each_directory_of_python_has_a_build_file_and_is_in_the_wheel(setup):
+    directories = {path.parent.relative_to(ROOT) for path in MODULES}
+    packages = {".".join(directory.parts) for directory in directories}
+    assert packages == set(setup["packages"])
+    for directory in directories:
+        assert (ROOT / directory / "BUILD").exists(), directory
 
 
 def test_console_scripts_are_mains_that_need_no_argument(setup):

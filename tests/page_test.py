@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from browsing import Page
 from PIL import ExifTags, Image
-from serve_test import server
+from servers import server
 
 from planet_tf.geo import geometry
 

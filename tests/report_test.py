@@ -1,9 +1,9 @@
 import dataclasses
 import json
 
+import evaluations
 import numpy as np
 import pytest
-from report_photos_test import make_evaluated
 
 from planet_tf.answering import metrics
 from planet_tf.reports import bootstrap, report, scores
@@ -13,20 +13,7 @@ RNG = np.random.default_rng(8)
 
 @pytest.fixture(scope="module")
 def evaluated():
-    """A system, a worse one, and a ceiling; with parts."""
-    base = make_evaluated(photos=300)
-    ours = base.systems["ours"]
-    worse = scores.Answers(np.roll(ours.points, 1, axis=0))
-    own = np.repeat(base.truth[:, None] + 0.5, 1, axis=1)
-    return report.Evaluated(
-        base.truth,
-        {"ours": ours, "worse": worse},
-        base.bootstrap,
-        ceiling=scores.Answers(own),
-        whereabouts=base.whereabouts,
-        groupings=[scores.Grouping("half", ("a", "b"), np.arange(300) // 150)],
-        ways=["worse", "ours"],
-    )
+    return evaluations.make_two_systems()
 
 
 @pytest.fixture(scope="module")

@@ -1,14 +1,13 @@
-import copy
-
+import evaluations
 import pytest
-from report_test import evaluated, found  # noqa: F401
 
-from planet_tf.reports import report_text
+from planet_tf.reports import report, report_text
 
 
 @pytest.fixture
-def report(found):  # noqa: F811
-    return copy.deepcopy(found) | {"what": "300 photos"}
+def found():
+    evaluated = evaluations.make_two_systems()
+    return report.make(evaluated) | {"what": "300 photos"}
 
 
 def rows_under(text, heading):
@@ -19,13 +18,13 @@ def rows_under(text, heading):
     return [[c.strip() for c in line.split("|")[1:-1]] for line in lines]
 
 
-def test_tables_have_a_row_a_system_and_a_column_a_radius(report):
-    text = report_text.markdown(report, ["a.png"], ["A note."])
+def test_tables_have_a_row_a_system_and_a_column_a_radius(found):
+    text = report_text.markdown(found, ["a.png"], ["A note."])
     rows = rows_under(text, "## Share of photos within, first answer")
     names = ["", "ours", "worse", "perfect classifier"]
     assert [row[0] for row in rows if "--" not in row[0]] == names
     assert len(rows[0]) == 7
-    ours = report["systems"]["ours"]
+    ours = found["systems"]["ours"]
     low, high = ours["intervals"]["top1_within_750km"]
     share = 100 * ours["top1_within_750km"]
     cell = f"{share:.1f} % ({100 * low:.1f}-{100 * high:.1f})"
@@ -61,10 +60,10 @@ def test_tables_have_a_row_a_system_and_a_column_a_radius(report):
         ((-0.01, 0.01), "the ours is level with the worse"),
     ],
 )
-def test_the_verdict_is_that_of_the_interval(report, interval, word):
-    apart = report["differences"]["worse"]["top1_within_750km"]
+def test_the_verdict_is_that_of_the_interval(found, interval, word):
+    apart = found["differences"]["worse"]["top1_within_750km"]
     apart["interval"] = interval
-    assert word in report_text.verdicts(report)[0]
+    assert word in report_text.verdicts(found)[0]
 
 
 @pytest.mark.parametrize(
@@ -75,9 +74,9 @@ def test_the_verdict_is_that_of_the_interval(report, interval, word):
         ((0.0, 0.2), "no better"),
     ],
 )
-def test_a_way_is_better_if_its_interval_is(report, interval, word):
-    report["ways"]["by_radius"]["25km"]["interval"] = interval
-    text = report_text.markdown(report, [], [])
+def test_a_way_is_better_if_its_interval_is(found, interval, word):
+    found["ways"]["by_radius"]["25km"]["interval"] = interval
+    text = report_text.markdown(found, [], [])
     assert rows_under(text, "## The best way to answer")[3][4] == word
 
 

@@ -1,59 +1,18 @@
 """The server as a process: what clients and clusters do to it."""
 
 import concurrent.futures
-import contextlib
-import os
 import pathlib
-import re
 import signal
 import socket
-import subprocess
-import sys
-import threading
 
 import httpx
 import psutil
 import pytest
+from servers import server
 
 from planet_tf import serve
 
 ROOT = pathlib.Path(__file__).parent.parent
-
-
-@contextlib.contextmanager
-def server(model_dir, *options, **environment):
-    """A server; gives its process and address."""
-    process = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "planet_tf.serve",
-            f"--model_dir={model_dir}",
-            "--port=0",
-            *options,
-        ],
-        cwd=ROOT,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | environment,
-    )
-    said = []
-    try:
-        for line in process.stderr:
-            said.append(line)
-            if ready := re.search(r"ready: (http\S+)/$", line):
-                break
-        else:
-            raise AssertionError("".join(said))
-        reader = threading.Thread(
-            target=lambda: said.extend(process.stderr), daemon=True
-        )
-        reader.start()
-        process.said = said
-        yield process, ready[1]
-    finally:
-        process.kill()
-        process.wait()
 
 
 def open_files(process):

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from apache_beam.testing.test_pipeline import TestPipeline
 from apache_beam.testing.util import assert_that, equal_to
+from photo_batches import batch
 
-from beam_pipelines import photos, splits
+from beam_pipelines import splits
 from planet_tf.geo import geometry, partition
-from planet_tf.photos import records
 
 
 def world(seed=0, points=4000):
@@ -21,25 +21,6 @@ def world(seed=0, points=4000):
     lat[: points // 2] = 40.7 + rng.normal(size=points // 2)
     lng[: points // 2] = -74.0 + rng.normal(size=points // 2)
     return lat, lng
-
-
-def batch(lat, lng, **fields):
-    """Photos at points, with fields other than the usual ones."""
-    n = len(lat)
-    empty = np.full(n, "", object)
-    values = {
-        "photo_id": np.array([f"id{i}" for i in range(n)], object),
-        "uri": empty,
-        "offset": np.zeros(n, np.int64),
-        "length": np.full(n, photos.TO_THE_END),
-        "lat": np.asarray(lat, float),
-        "lng": np.asarray(lng, float),
-        "owner_id": empty,
-        "album_id": empty,
-        "taken_at": np.full(n, records.UNKNOWN_TIME),
-    }
-    values |= {k: np.array(v, object) for k, v in fields.items()}
-    return photos.Photos(**values)
 
 
 @pytest.fixture

@@ -1,8 +1,8 @@
 """Trips planned through places of a made-up world, and through a few."""
 
 import numpy as np
+import photo_batches
 import pytest
-import splits_test
 
 from beam_pipelines import satellite, splits, trips
 from beam_pipelines import write_shards as shards_program
@@ -48,7 +48,7 @@ def stops_of(trip):
 
 def test_a_pool_has_all_places_of_the_blocks_of_its_split_and_no_other(pools):
     # The rule of write_shards, asked about photos of the blocks.
-    photos = splits_test.batch(
+    photos = photo_batches.batch(
         *PLACES.T, owner_id=trips.block_owners(PLACES).tolist()
     )
     names = splits.split_names(photos, FRACTIONS, 0)
@@ -66,7 +66,7 @@ def test_the_default_data_and_the_rule_of_splits_mean_the_same_blocks():
 def test_the_trips_are_the_first_whose_names_are_not_in_train():
     found = list(trips.held_out(6000, FRACTIONS, 3))
     owners = [trips.trip_owner(number) for number in range(found[-1][0] + 1)]
-    photos = splits_test.batch(
+    photos = photo_batches.batch(
         np.zeros(len(owners)), np.zeros(len(owners)), owner_id=owners
     )
     names = splits.split_names(photos, FRACTIONS, 3)

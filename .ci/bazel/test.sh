@@ -2,7 +2,7 @@
 # Loads every target of BUILD and runs tests by Bazel, without the network.
 #
 #   .ci/bazel/test.sh                          all tests
-#   .ci/bazel/test.sh //:geometry_test ...     these only
+#   .ci/bazel/test.sh //tests:geometry_test ...     these only
 #
 # Debian's Bazel is 4.2.3. It does not read MODULE.bazel, so the modules named
 # there are stood in for: rules_python by the rules that Bazel 4 holds itself,
@@ -35,7 +35,8 @@ export PATH="$work/python/bin:$PATH"
 mkdir -p "$work/workspace" "$work/pypi"
 ln -s "$PWD"/* "$work/workspace/"
 touch "$work/workspace/WORKSPACE" "$work/pypi/WORKSPACE"
-grep -o '@pypi//[a-z0-9_]*' BUILD | sort -u | while read -r label; do
+grep -rhoI --include=BUILD '@pypi//[a-z0-9_]*' planet_tf beam_pipelines \
+  benchmarks tests | sort -u | while read -r label; do
   name=${label#@pypi//}
   mkdir "$work/pypi/$name"
   printf 'py_library(name = "%s", visibility = ["//visibility:public"])\n' \
@@ -60,5 +61,5 @@ options+=(
 )
 
 cd "$work/workspace"
-"${bazel[@]}" build "${options[@]}" //:all
-"${bazel[@]}" test "${options[@]}" --test_output=errors "${@:-//:all}"
+"${bazel[@]}" build "${options[@]}" //...
+"${bazel[@]}" test "${options[@]}" --test_output=errors "${@:-//...}"
