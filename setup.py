@@ -114,6 +114,31 @@ _TEST = [
     "setuptools>=77",
 ]
 
+# The programs, in the order in which one needs them.
+_SCRIPTS = {
+    "planet-make-satellite-views": "beam_pipelines.make_satellite_views",
+    "planet-check-photos": "beam_pipelines.check_photos",
+    "planet-build-partition": "beam_pipelines.build_partition",
+    "planet-report-partition": "beam_pipelines.report_partition",
+    "planet-write-shards": "beam_pipelines.write_shards",
+    "planet-check-splits": "beam_pipelines.check_splits",
+    "planet-write-albums": "beam_pipelines.write_albums",
+    "planet-predict-photos": "beam_pipelines.predict_photos",
+    "planet-quickstart": "planet_tf.quickstart",
+    "planet-train": "planet_tf.train",
+    "planet-launch": "planet_tf.launcher",
+    "planet-evaluate": "planet_tf.evaluate",
+    "planet-compare-reports": "planet_tf.compare_reports",
+    "planet-predict": "planet_tf.predict",
+    "planet-serve": "planet_tf.serve",
+    "planet-train-albums": "planet_tf.train_albums",
+    "planet-evaluate-albums": "planet_tf.evaluate_albums",
+    "planet-predict-album": "planet_tf.predict_album",
+    "planet-draw": "planet_tf.draw",
+    "planet-convert-partition": "planet_tf.convert_partition",
+    "planet-check-tpu": "planet_tf.check_tpu",
+}
+
 setuptools.setup(
     name="planet-tf",
     version=_version(),
@@ -136,7 +161,7 @@ setuptools.setup(
     packages=setuptools.find_packages(
         include=["planet_tf*", "beam_pipelines*"]
     ),
-    package_data={"planet_tf": ["web/*"]},
+    package_data={"planet_tf": ["presets/*.flags", "web/*"]},
     python_requires=">=3.11",
     install_requires=_WORKER,
     extras_require={
@@ -152,19 +177,7 @@ setuptools.setup(
     },
     entry_points={
         "console_scripts": [
-            "planet-build-partition = beam_pipelines.build_partition:main",
-            "planet-write-shards = beam_pipelines.write_shards:main",
-            "planet-check-photos = beam_pipelines.check_photos:main",
-            "planet-check-splits = beam_pipelines.check_splits:main",
-            "planet-report-partition = beam_pipelines.report_partition:main",
-            "planet-convert-partition = planet_tf.convert_partition:main",
-            "planet-check-tpu = planet_tf.check_tpu:main",
-            "planet-train = planet_tf.train:main",
-            "planet-evaluate = planet_tf.evaluate:main",
-            "planet-compare-reports = planet_tf.compare_reports:main",
-            "planet-predict = planet_tf.predict:main",
-            "planet-serve = planet_tf.serve:main",
-            "planet-draw = planet_tf.draw:main",
+            f"{name} = {module}:main" for name, module in _SCRIPTS.items()
         ],
     },
 )
