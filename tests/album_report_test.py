@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from planet_tf.answering import metrics
-from planet_tf.evaluation import album_evaluation, album_report
+from planet_tf.evaluation import album_report
 
 
 def make_answers(seed=0, albums=40):
@@ -16,7 +16,7 @@ def make_answers(seed=0, albums=40):
     n = len(album)
     poor = rng.choice([10.0, 5_000.0], (n, 5))
     good = np.where((length[album] >= 15)[:, None], 10.0, poor)
-    return album_evaluation.Answers(
+    return album_report.Answers(
         {"poor": poor, "good": good},
         album,
         position,
@@ -91,7 +91,7 @@ def test_systems_are_compared_on_the_same_photos(answers, found):
 
 
 def test_a_part_without_photos_is_left_out():
-    short = album_evaluation.Answers(
+    short = album_report.Answers(
         {"one": np.full((3, 5), 1.0)},
         np.arange(3),
         np.zeros(3, int),

@@ -5,7 +5,6 @@ their average over the album is the baseline that an album model must beat
 (PlaNet section 3.3 and its table of albums).
 """
 
-import dataclasses
 import functools
 import json
 import os
@@ -20,6 +19,7 @@ from planet_tf.answering import metrics
 from planet_tf.data import album_input, data_dirs
 from planet_tf.evaluation import album_report
 from planet_tf.geo import geometry
+from planet_tf.geo import partition as partition_lib
 from planet_tf.model import export, model_dir
 from planet_tf.options.asking_config import EvaluateAlbumsConfig
 from planet_tf.photos import records
@@ -28,27 +28,6 @@ from planet_tf.reports import report_dir
 SINGLE, AVERAGE = "single photo", "album average"
 # Of a batch of albums, probabilities (b, t, classes).
 System = Callable[[dict[str, np.ndarray]], np.ndarray]
-
-
-@dataclasses.dataclass(frozen=True)
-class Answers:
-    """Errors of all systems on n photos, and what is known of these.
-
-    Attributes:
-      errors: (n, k) km of the k likeliest cells, by system.
-      album: (n,) which album a photo is of.
-      position: (n,) which photo of it.
-      length: (n,) how many photos it has.
-      extent: (n,) km between the two of its photos that are farthest apart.
-      entropy: (n,) bits, of the single photo's distribution.
-    """
-
-    errors: dict[str, np.ndarray]
-    album: np.ndarray
-    position: np.ndarray
-    length: np.ndarray
-    extent: np.ndarray
-    entropy: np.ndarray
 
 
 def evaluate(config: EvaluateAlbumsConfig) -> None:
@@ -128,43 +107,30 @@ def ask(
     config: EvaluateAlbumsConfig,
     albums: data_dirs.Albums,
     asked: dict[str, System],
-) -> Answers:
+) -> album_report.Answers:
     """Asks all systems about the photos of a split that have a label."""
-    partition = albums.partition
     errors: dict[str, list[np.ndarray]] = {name: [] for name in asked}
     known: list[np.ndarray] = []
     done = 0
     for batch in _batches(config, albums):
-        shape = batch["label"].shape
-        photo = np.arange(shape[1]) < batch["photos"][:, None]
+        albums_of_batch, longest = batch["label"].shape
+        photo = np.arange(longest) < batch["photos"][:, None]
         counted = photo & (batch["label"] >= 0)
-        truth = batch["latlng"][counted]
-        for name, system in asked.items():
-            probabilities = system(batch)[counted]
-            if name == SINGLE:
-                entropy = _entropy(probabilities)
-            of_cells = probabilities[:, int(partition.other_class) :]
-            cells = metrics.ranked(of_cells, metrics.TOP)
+        answers = {name: asked[name](batch)[counted] for name in asked}
+        for name, probabilities in answers.items():
             errors[name].append(
-                metrics.errors_km(partition.latlng[cells], truth)
+                _errors_km(
+                    albums.partition, probabilities, batch["latlng"][counted]
+                )
             )
         album, position = np.nonzero(counted)
-        lengths, extents = batch["photos"], _extents_km(batch)
-        known.append(
-            np.stack(
-                [
-                    album + done,
-                    position,
-                    lengths[album],
-                    extents[album],
-                    entropy,
-                ]
-            )
-        )
-        done += shape[0]
+        about = [batch["photos"][album], _extents_km(batch)[album]]
+        about.append(_entropy(answers[SINGLE]))
+        known.append(np.stack([album + done, position, *about]))
+        done += albums_of_batch
         print(f"{done:,} albums", file=sys.stderr, flush=True)
     album, position, length, extent, entropy = np.concatenate(known, axis=1)
-    return Answers(
+    return album_report.Answers(
         {name: np.concatenate(found) for name, found in errors.items()},
         album.astype(int),
         position.astype(int),
@@ -172,6 +138,17 @@ def ask(
         extent,
         entropy,
     )
+
+
+def _errors_km(
+    partition: partition_lib.Partition,
+    probabilities: np.ndarray,
+    truth: np.ndarray,
+) -> np.ndarray:
+    """Errors (n, k) of the k likeliest cells, of classes (n, classes)."""
+    of_cells = probabilities[:, int(partition.other_class) :]
+    cells = metrics.ranked(of_cells, metrics.TOP)
+    return metrics.errors_km(partition.latlng[cells], truth)
 
 
 def _extents_km(batch: dict[str, np.ndarray]) -> np.ndarray:

@@ -1,14 +1,12 @@
 """The evaluation of albums as tables, by what may make a photo hard."""
 
-from typing import TYPE_CHECKING, Any
+import dataclasses
+from typing import Any
 
 import numpy as np
 
 from planet_tf.answering import metrics
 from planet_tf.reports import bootstrap, report_text, scores
-
-if TYPE_CHECKING:
-    from planet_tf.evaluation.album_evaluation import Answers
 
 _MAIN_KM = 750  # the radius of the tables by parts
 _MAIN = f"top1_within_{_MAIN_KM}km"
@@ -23,8 +21,29 @@ _EXTENTS = {
 _QUARTERS = ("clearest", "clear", "ambiguous", "most ambiguous")
 
 
+@dataclasses.dataclass(frozen=True)
+class Answers:
+    """Errors of all systems on n photos, and what is known of these.
+
+    Attributes:
+      errors: (n, k) km of the k likeliest cells, by system.
+      album: (n,) which album a photo is of.
+      position: (n,) which photo of it.
+      length: (n,) how many photos it has.
+      extent: (n,) km between the two of its photos that are farthest apart.
+      entropy: (n,) bits, of the single photo's distribution.
+    """
+
+    errors: dict[str, np.ndarray]
+    album: np.ndarray
+    position: np.ndarray
+    length: np.ndarray
+    extent: np.ndarray
+    entropy: np.ndarray
+
+
 def make(
-    answers: "Answers", *, baseline: str, resamples: int, seed: int
+    answers: Answers, *, baseline: str, resamples: int, seed: int
 ) -> dict[str, Any]:
     """All figures with 95 % intervals over albums, ready for JSON.
 
@@ -58,7 +77,7 @@ def make(
     }
 
 
-def _groupings(answers: "Answers") -> list[scores.Grouping]:
+def _groupings(answers: Answers) -> list[scores.Grouping]:
     """What may make a photo hard."""
     quarters = np.quantile(answers.entropy, [0.25, 0.5, 0.75])
     parts = {
