@@ -97,28 +97,17 @@ class WriteAlbums(beam.PTransform):
 
     def expand(self, photos: beam.PCollection) -> Any:
         """Gives PCollections `files` (AlbumFile) and `rejects` (Reject)."""
-        keys = (
-            photos.pipeline
-            | beam.Create([self.layout.shards])
-            | beam.FlatMap(shards.empty_shards)  # (int, None)
+        write = WriteShard(
+            self.directory,
+            self.partition_file,
+            self.model,
+            self.layout,
+            self.threads,
         )
-        pieces = photos | beam.ParDo(
-            batches.Cut(functools.partial(shard_numbers, layout=self.layout))
-        )
-        return (
-            (keys, pieces)
-            | beam.Flatten()  # (int, Photos | None)
-            | beam.GroupByKey()  # of references; no image goes through it
-            | beam.ParDo(
-                WriteShard(
-                    self.directory,
-                    self.partition_file,
-                    self.model,
-                    self.layout,
-                    self.threads,
-                )
-            ).with_outputs("rejects", main="files")
-        )
+        number = functools.partial(shard_numbers, layout=self.layout)
+        return shards.by_shard(photos, number, self.layout.shards) | beam.ParDo(
+            write
+        ).with_outputs("rejects", main="files")
 
 
 def shard_numbers(photos: Photos, layout: Layout) -> np.ndarray:

@@ -102,28 +102,37 @@ class WriteShards(beam.PTransform):
     def expand(self, photos: beam.PCollection) -> Any:
         """Gives PCollections `files` (RecordFile) and `rejects` (Reject)."""
         count = self.layout.shards
-        # A key for each shard, so that empty ones are written too.
-        keys = (
-            photos.pipeline
-            | beam.Create([count])
-            | beam.FlatMap(empty_shards)  # (int, None)
+        write = _WriteShard(
+            self.directory, self.partition_file, self.layout, self.threads
         )
-        pieces = photos | beam.ParDo(
-            batches.Cut(functools.partial(shard_numbers, shards=count))
-        )
-        return (
-            (keys, pieces)
-            | beam.Flatten()  # (int, Photos | None)
-            | beam.GroupByKey()  # of references; no image goes through it
-            | beam.ParDo(
-                _WriteShard(
-                    self.directory,
-                    self.partition_file,
-                    self.layout,
-                    self.threads,
-                )
-            ).with_outputs("rejects", main="files")
-        )
+        return by_shard(
+            photos, functools.partial(shard_numbers, shards=count), count
+        ) | beam.ParDo(write).with_outputs("rejects", main="files")
+
+
+def by_shard(
+    photos: beam.PCollection,
+    shard_numbers: Callable[[Photos], np.ndarray],
+    shards: int,
+) -> beam.PCollection:
+    """Pairs of a shard and its pieces of batches, also for empty shards.
+
+    Args:
+      photos: batches of them.
+      shard_numbers: the shard of each photo of a batch, (n,).
+      shards: how many there are.
+    """
+    keys = (
+        photos.pipeline
+        | beam.Create([shards])
+        | beam.FlatMap(empty_shards)  # (int, None)
+    )
+    pieces = photos | beam.ParDo(batches.Cut(shard_numbers))
+    return (
+        (keys, pieces)
+        | beam.Flatten()  # (int, Photos | None)
+        | beam.GroupByKey()  # of references; no image goes through it
+    )
 
 
 def empty_shards(count: int) -> Iterator[tuple[int, None]]:

@@ -12,7 +12,6 @@ files of --photos are the same, as write_shards does it.
 """
 
 import dataclasses
-import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -21,7 +20,6 @@ from beam_pipelines import options
 from planet_tf.config_flags import UsageError, option
 from planet_tf.photos import records
 
-_SHARDS_PER_REJECTS = 64  # each file of rejects is sorted by one worker
 _SEED = 0  # of the splits of a collection that the photo model has not seen
 
 
@@ -102,7 +100,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def write(config: Config, beam_options: Any) -> list[str]:
     """Writes the whole directory; returns a summary of it."""
-    from beam_pipelines import files, shards_dir, sources, splits
+    from beam_pipelines import files, record_jobs, shards_dir, sources, splits
     from planet_tf.model import model_dir
 
     out = files.full_path(config.out)
@@ -131,23 +129,33 @@ def write(config: Config, beam_options: Any) -> list[str]:
                 f"{out} is finished and up to date with the model and the files"
                 " of --photos: nothing was done"
             ]
-        original = files.join(config.model_dir, model_dir.PARTITION)
-        files.write(workers_copy, files.read(files.full_path(original)))
-        model_dir.copy_photo_model(
-            config.model_dir, files.join(out, records.PHOTO_MODEL)
-        )
-    partition_file = splits.PartitionFile(workers_copy, partition.fingerprint)
-    result = run(config, beam_options, out, partition_file, model, layout)
-    check(config, result)
-    shards_dir.write_descriptions(
+        copy_model(config, out, workers_copy)
+    part = splits.PartitionFile(workers_copy, partition.fingerprint)
+    result = record_jobs.run(
         out,
-        config.content(),
-        made_of,
-        result,
-        shards_dir.ALBUMS,
-        records.album_features(result["features"]),
+        layout.file_names(),
+        lambda path: pipeline(
+            config, beam_options, out, part, model, layout, path
+        ),
+    )
+    check(config, result)
+    features = records.album_features(result["features"])
+    shards_dir.write_descriptions(
+        out, config.content(), made_of, result, shards_dir.ALBUMS, features
     )
     return list(summary_lines(result, out))
+
+
+def copy_model(config: Config, out: str, partition_path: str) -> None:
+    """Brings what workers need of the photo model to where they look."""
+    from beam_pipelines import files
+    from planet_tf.model import model_dir
+
+    original = files.join(config.model_dir, model_dir.PARTITION)
+    files.write(partition_path, files.read(files.full_path(original)))
+    model_dir.copy_photo_model(
+        config.model_dir, files.join(out, records.PHOTO_MODEL)
+    )
 
 
 def model_file(config: Config, facts: Mapping[str, Any], out: str) -> Any:
@@ -246,35 +254,6 @@ def total(result: Mapping[str, Any], what: str) -> int:
     return sum(split[what] for split in result["splits"].values())
 
 
-def run(
-    config: Config,
-    beam_options: Any,
-    out: str,
-    partition_file: Any,
-    model: Any,
-    layout: Any,
-) -> dict[str, Any]:
-    """Writes the record files and rejects; returns what albums.json says."""
-    from beam_pipelines import files, shards_dir
-
-    result_path = files.join(out, "result" + files.INCOMPLETE)
-    with shards_dir.progress(out, layout.file_names()):
-        options.run(
-            pipeline(
-                config,
-                beam_options,
-                out,
-                partition_file,
-                model,
-                layout,
-                result_path,
-            )
-        )
-    result = json.loads(files.read(result_path))
-    files.delete([result_path])
-    return result
-
-
 def pipeline(
     config: Config,
     beam_options: Any,
@@ -287,21 +266,10 @@ def pipeline(
     """The Beam pipeline, which leaves its result as a JSON file."""
     import apache_beam as beam
 
-    from beam_pipelines import (
-        albums,
-        batches,
-        embedding,
-        files,
-        grouping,
-        rejects,
-        sources,
-    )
+    from beam_pipelines import albums, embedding, grouping, record_jobs
 
     p = beam.Pipeline(options=beam_options)
-    source = p | sources.ReadPhotos(config.source())
-    # Photos, rejects: Reject
-    photos = source.photos | "Count photos" >> beam.Map(batches.count_read)
-    unread = source.rejects | "Count rejects" >> beam.Map(batches.count_read)
+    photos, unread = record_jobs.read(p, config.source())
     left_out = [unread]
     if config.seen_photos == grouping.DROP:
         rule = layout.rule
@@ -310,25 +278,12 @@ def pipeline(
         ).with_outputs("rejects", main="photos")
         left_out.append(found.rejects)
         photos = found.photos
+    shared = embedding.SharedModel(model)
     written = photos | albums.WriteAlbums(
-        out,
-        partition_file,
-        embedding.SharedModel(model),
-        layout,
-        config.threads,
+        out, partition_file, shared, layout, config.threads
     )
-    counts = (
-        (*left_out, written.rejects)
-        | beam.Flatten()
-        | rejects.WriteRejects(
-            files.join(out, "rejects"), 1 + config.shards // _SHARDS_PER_REJECTS
-        )
-    )  # dict[str, int]
-    _ = (
-        written.files
-        | beam.combiners.ToList()
-        | beam.Map(albums.summary, beam.pvalue.AsSingleton(counts))
-        | beam.Map(files.write_json, result_path)
+    record_jobs.leave_result(
+        written, left_out, albums.summary, out, config.shards, result_path
     )
     return p
 

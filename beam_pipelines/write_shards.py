@@ -10,7 +10,6 @@ the manifest itself: images that it names are not looked at.
 
 import dataclasses
 import io
-import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -23,7 +22,6 @@ from planet_tf.photos import images, records
 # Photos of a shard, in all splits: a file with few is slow to open for what
 # it holds, and one with many is long to write and leaves workers idle.
 _FEW_PHOTOS, _GOOD_PHOTOS, _MANY_PHOTOS = 50, 1_000, 5_000
-_SHARDS_PER_REJECTS = 64  # each file of rejects is sorted by one worker
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -95,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def write(config: Config, beam_options: Any) -> list[str]:
     """Writes the whole directory; returns a summary of it."""
-    from beam_pipelines import files, shards_dir, sources, splits
+    from beam_pipelines import files, record_jobs, shards_dir, sources, splits
 
     out = files.full_path(config.out)
     partition_file = files.read(files.full_path(config.partition))
@@ -120,11 +118,12 @@ def write(config: Config, beam_options: Any) -> list[str]:
                 " nothing was done"
             ]
         files.write(workers_copy, partition_file)
-    result = run(
-        config,
-        beam_options,
+    part = splits.PartitionFile(workers_copy, partition.fingerprint)
+    layout = make_layout(config)
+    result = record_jobs.run(
         out,
-        splits.PartitionFile(workers_copy, partition.fingerprint),
+        layout.file_names(),
+        lambda path: pipeline(config, beam_options, out, part, layout, path),
     )
     check(config, result)
     result |= {
@@ -172,25 +171,6 @@ def photos_written(result: Mapping[str, Any]) -> int:
     return sum(split["photos"] for split in result["splits"].values())
 
 
-def run(
-    config: Config, beam_options: Any, out: str, partition_file: Any
-) -> dict[str, Any]:
-    """Writes the record files and rejects; returns what shards.json says."""
-    from beam_pipelines import files, shards_dir
-
-    layout = make_layout(config)
-    result_path = files.join(out, "result" + files.INCOMPLETE)
-    with shards_dir.progress(out, layout.file_names()):
-        options.run(
-            pipeline(
-                config, beam_options, out, partition_file, layout, result_path
-            )
-        )
-    result = json.loads(files.read(result_path))
-    files.delete([result_path])
-    return result
-
-
 def make_layout(config: Config) -> Any:
     """What the content of the record files depends on."""
     from beam_pipelines import shards
@@ -216,21 +196,10 @@ def pipeline(
     """The Beam pipeline, which leaves its result as a JSON file."""
     import apache_beam as beam
 
-    from beam_pipelines import (
-        batches,
-        duplicates,
-        files,
-        rejects,
-        shards,
-        sources,
-        splits,
-    )
+    from beam_pipelines import duplicates, record_jobs, shards, splits
 
     p = beam.Pipeline(options=beam_options)
-    source = p | sources.ReadPhotos(config.source())
-    # Photos, rejects: Reject
-    read = source.photos | "Count photos" >> beam.Map(batches.count_read)
-    unread = source.rejects | "Count rejects" >> beam.Map(batches.count_read)
+    read, unread = record_jobs.read(p, config.source())
     found = read | beam.ParDo(splits.DropOutside(partition_file)).with_outputs(
         "rejects", main="photos"
     )
@@ -244,18 +213,8 @@ def pipeline(
     written = distinct | shards.WriteShards(
         out, partition_file, layout, config.threads
     )
-    counts = (
-        (*left_out, written.rejects)
-        | beam.Flatten()
-        | rejects.WriteRejects(
-            files.join(out, "rejects"), 1 + config.shards // _SHARDS_PER_REJECTS
-        )
-    )  # dict[str, int]
-    _ = (
-        written.files
-        | beam.combiners.ToList()
-        | beam.Map(shards.summary, beam.pvalue.AsSingleton(counts))
-        | beam.Map(files.write_json, result_path)
+    record_jobs.leave_result(
+        written, left_out, shards.summary, out, config.shards, result_path
     )
     return p
 

@@ -35,8 +35,9 @@ def holding(cells, point):
 
 
 def test_photos_are_sorted_by_the_cell_that_holds_them(cells, places):
-    level = photo_parts.by_level(cells, places)
-    photos = photo_parts.by_photos(cells, places)
+    of = photo_parts.cells_of(cells, places)
+    level = photo_parts.by_level(cells, of)
+    photos = photo_parts.by_photos(cells, of)
     inside = 0
     for i, place in enumerate(places):
         cell = holding(cells, place)
@@ -54,7 +55,7 @@ def test_photos_are_sorted_by_the_cell_that_holds_them(cells, places):
 
 
 def test_a_quarter_of_the_cells_is_in_each_part(cells):
-    names = photo_parts.by_photos(cells, cells.latlng).parts[:-1]
+    names = photo_parts.by_photos(cells, np.arange(len(cells.ids))).parts[:-1]
     counts = [
         sum(
             int(name.split(" to ")[0]) <= n <= int(name.split(" to ")[1])
@@ -71,7 +72,8 @@ def test_cells_of_one_size_are_one_part():
     whole = partition.Partition(
         ("1", "3"), (5, 5), ((1.0, 2.0), (1.0, 91.0)), None, None, None, 0
     )
-    found = photo_parts.by_photos(whole, np.array([[0.0, 0.0], [0, 180]]))
+    of = photo_parts.cells_of(whole, np.array([[0.0, 0.0], [0, 180]]))
+    found = photo_parts.by_photos(whole, of)
     assert found.parts == ("5 to 5", "in no cell")
     assert found.part.tolist() == [0, 1]
 

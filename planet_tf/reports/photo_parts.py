@@ -36,10 +36,11 @@ def places(
         continent = whereabouts[report.TRUTH].continent
         found["groupings"].append(by_continent(continent, continents()))
     if partition is not None:
-        found["ceiling"] = ceiling(partition, truth)
+        cell = cells_of(partition, truth)
+        found["ceiling"] = ceiling(partition, cell)
         found["groupings"] += [
-            by_level(partition, truth),
-            by_photos(partition, truth),
+            by_level(partition, cell),
+            by_photos(partition, cell),
         ]
     return found
 
@@ -91,12 +92,11 @@ def _likeliest_region(
     return np.array(number)[of.probabilities(probabilities).argmax(axis=1)]
 
 
-def ceiling(partition: Partition, truth: np.ndarray) -> Answers:
+def ceiling(partition: Partition, cell: np.ndarray) -> Answers:
     """The answers of who always finds the right cell.
 
-    A photo that is in no cell has none.
+    A photo that is in no cell has none. `cell` (n,) is as of `cells_of`.
     """
-    cell = cells_of(partition, truth)
     points = np.where(cell[:, None] >= 0, partition.latlng[cell], np.nan)
     rank = np.where(cell < 0, metrics.TOP, 0)
     return Answers(points[:, None], cell_rank=rank)
@@ -130,11 +130,10 @@ def by_continent(continent: np.ndarray, names: tuple[str, ...]) -> Grouping:
     return Grouping("continent", names, continent % len(names))
 
 
-def by_level(partition: Partition, truth: np.ndarray) -> Grouping:
-    """By the level of the cell that the photo is in: small cells are deep."""
+def by_level(partition: Partition, cell: np.ndarray) -> Grouping:
+    """By the level of the cell (n,) of each photo: small cells are deep."""
     levels = geometry.levels(partition.ids)
     found = np.unique(levels)
-    cell = cells_of(partition, truth)
     number = np.searchsorted(found, levels)[cell]
     return Grouping(
         "level of the cell",
@@ -143,8 +142,8 @@ def by_level(partition: Partition, truth: np.ndarray) -> Grouping:
     )
 
 
-def by_photos(partition: Partition, truth: np.ndarray) -> Grouping:
-    """By how many photos made the cell, in quarters of the cells."""
+def by_photos(partition: Partition, cell: np.ndarray) -> Grouping:
+    """By how many photos made the cell (n,), in quarters of the cells."""
     photos = np.array(partition.photos)
     bounds = np.unique(np.quantile(photos, _QUANTILES, method="lower"))
     edges = [photos.min() - 1, *bounds, photos.max()]
@@ -153,7 +152,6 @@ def by_photos(partition: Partition, truth: np.ndarray) -> Grouping:
         f"{low + 1:,} to {high:,}"
         for low, high in zip(edges[:-1], edges[1:], strict=True)
     ]
-    cell = cells_of(partition, truth)
     number = np.searchsorted(edges[1:], photos)[cell]
     return Grouping(
         "photos of the cell",
