@@ -1,15 +1,15 @@
 import collections
 import csv
 import importlib.util
-import io
-import json
 import pathlib
 
 import numpy as np
 import pytest
 import s2geometry as s2
+from globe import all_over_the_globe
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from partitions import NEW_YORK, PARIS, POINT_SETS, RIO, build, dumped
 
 from planet_tf.geo import geometry, partition
 
@@ -35,47 +35,6 @@ def brute_force(points, max_photos, min_photos, max_level):
         cells += grow(root, inside, max_photos, max_level)
     kept = {c.ToToken(): n for c, n in cells if n >= min_photos}
     return kept, len(points) - sum(kept.values())
-
-
-def build(points, max_photos, min_photos, max_level=20, **kwargs):
-    return partition.build(
-        *np.asarray(points, np.float64).T,
-        max_photos=max_photos,
-        min_photos=min_photos,
-        max_level=max_level,
-        **kwargs,
-    )
-
-
-def clusters(centres, n, seed, spread):
-    """Points around centres, at distances from metres to `spread` km."""
-    rng = np.random.default_rng(seed)
-    km = spread * 10 ** rng.uniform(-4, 0, (len(centres), n))
-    bearing = rng.uniform(0, 360, (len(centres), n))
-    around = [
-        geometry.destinations(*c, b, k)
-        for c, b, k in zip(centres, bearing, km, strict=True)
-    ]
-    return np.concatenate(around)
-
-
-def everywhere(n, seed):
-    rng = np.random.default_rng(seed)
-    lat = np.degrees(np.arcsin(rng.uniform(-1, 1, n)))
-    return np.stack([lat, rng.uniform(-180, 180, n)], -1)
-
-
-NEW_YORK, RIO, PARIS = (40.71, -74.0), (-22.91, -43.17), (48.86, 2.35)
-POINT_SETS = {
-    "cities": clusters([NEW_YORK, RIO, PARIS, (35.68, 139.7)], 150, 1, 800),
-    "the Americas": clusters([NEW_YORK, RIO, (19.4, -99.1)], 150, 2, 2500),
-    "both poles": clusters([(90, 0), (-90, 0)], 200, 3, 3000),
-    "antimeridian": clusters([(-17, 180), (66, -180), (0, 180)], 150, 4, 900),
-    "face edges": clusters([(0, 45), (45, 0), (35.264, 45)], 150, 5, 500),
-    "all over the globe": everywhere(500, 6),
-    "rounded": np.round(clusters([NEW_YORK, PARIS], 250, 7, 50), 2),
-    "one place": np.array([NEW_YORK] * 40 + [RIO] * 7 + [PARIS] * 3),
-}
 
 
 @pytest.mark.parametrize("name", POINT_SETS)
@@ -153,7 +112,7 @@ def test_one_place_ends_over_the_cap_and_is_reported(cap):
 @pytest.mark.parametrize("level", [0, 1, 3, 12, 24, 28])
 def test_photos_on_an_edge_are_stood_for_by_a_point_inside_and_near(level):
     # Sums of vectors are good to 2 cm, so the mean may fall outside.
-    for leaf in geometry.leaf_ids(*everywhere(30, 8).T)[:, None]:
+    for leaf in geometry.leaf_ids(*all_over_the_globe(30, 8).T)[:, None]:
         token = geometry.to_tokens(geometry.parents(leaf, level))[0]
         for place in geometry.cell_outline(token, points_per_edge=3):
             built = build([place] * 3, 100, 1, max_level=30)
@@ -217,7 +176,9 @@ def test_labels_of_places_no_photo_came_from(other_class):
     points = POINT_SETS["cities"]
     built = build(points, 30, 6, other_class=other_class)
     cells = [s2.S2CellId.FromToken(t) for t in built.tokens]
-    asked = np.concatenate([points, everywhere(300, 9), [[90, 0], [0, 180]]])
+    asked = np.concatenate(
+        [points, all_over_the_globe(300, 9), [[90, 0], [0, 180]]]
+    )
     labels = built.labels(*asked.T)
     assert labels.dtype == np.int64
     assert labels.tolist() == label_by_search(asked, cells, other_class)
@@ -270,134 +231,9 @@ def test_points_may_come_in_batches(batches):
     assert dumped(built) == dumped(build(points, 20, 2))
 
 
-def dumped(built):
-    file = io.StringIO()
-    partition.dump(built, file)
-    return file.getvalue()
-
-
-@pytest.mark.parametrize("other_class", [False, True])
-@pytest.mark.parametrize("name", POINT_SETS)
-def test_a_dumped_partition_loads_as_the_same_partition(name, other_class):
-    built = build(POINT_SETS[name], 30, 3, other_class=other_class)
-    text = dumped(built)
-    again = partition.load(io.StringIO(text))
-    assert again == built
-    assert again.fingerprint == built.fingerprint
-    assert dumped(again) == text
-
-
-def test_the_file_has_a_cell_a_line_with_token_and_photos():
-    built = build(POINT_SETS["cities"], 30, 3)
-    text = dumped(built)
-    data = json.loads(text)
-    assert [c["token"] for c in data["cells"]] == list(built.tokens)
-    assert [c["photos"] for c in data["cells"]] == list(built.photos)
-    assert data["kept_photos"] + data["dropped_photos"] == 600
-    assert sum('"token"' in line for line in text.splitlines()) == len(
-        built.tokens
-    )
-
-
-def test_the_fingerprint_is_of_the_classes_and_their_order():
-    points = POINT_SETS["cities"]
-    built = build(points, 30, 3)
-    moved = np.round(points, 6)  # other points and the same cells
-    assert build(moved, 30, 3).tokens == built.tokens
-    assert build(moved, 30, 3).fingerprint == built.fingerprint
-    assert build(points, 30, 4).fingerprint != built.fingerprint
-    other = build(points, 30, 3, other_class=True)
-    assert other.fingerprint != built.fingerprint
-    assert built.fingerprint.startswith("sha256:")
-
-
-def set_head(**values):
-    return lambda data: data.update(values)
-
-
-def set_cell(row, **values):
-    return lambda data: data["cells"][row].update(values)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (set_head(format="planet_tf.shards"), "this is planet_tf.shards"),
-        (set_head(version=2), "version 2; needed is planet_tf.partition"),
-        (set_head(fingerprint="sha256:0"), "the file says sha256:0"),
-        (set_head(other_class=True), "changed by hand"),
-        (lambda data: data["cells"].pop(), "changed by hand"),
-        (lambda data: data["cells"].reverse(), "out of order"),
-        (lambda data: data["cells"].clear(), "without cells"),
-        (lambda data: data.pop("cells"), "KeyError: 'cells'"),
-        (lambda data: data.pop("max_level"), "KeyError: 'max_level'"),
-        (lambda data: data["cells"].insert(1, data["cells"][0]), "overlap"),
-        (set_cell(0, token="47e6F"), "'47e6F', which is not an S2 cell"),
-        (set_cell(0, token=994), "no partition as build_partition writes it"),
-        (set_cell(2, lat=-80.0), "is not in it"),
-        (set_cell(2, lat=float("nan")), "no valid lat, lng"),
-        (set_cell(2, lat=95.0), "no valid lat, lng"),
-        (set_cell(2, lng=-1000.0), "no valid lat, lng"),
-        (set_cell(2, lat="north"), "no partition as build_partition writes it"),
-        (set_cell(2, lat=None), "no valid lat, lng"),
-        (set_cell(2, photos="many"), "photos are counted by 'many'"),
-        (set_cell(2, photos=-1), "photos are counted by -1"),
-        (set_cell(2, photos=2.5), "photos are counted by 2.5"),
-    ],
-)
-def test_a_changed_file_is_refused_with_what_is_wrong(change, message):
-    data = json.loads(dumped(build(POINT_SETS["cities"], 30, 3)))
-    change(data)
-    with pytest.raises(partition.PartitionError, match=message):
-        partition.load(io.StringIO(json.dumps(data)))
-
-
-def test_a_leaf_cell_given_twice_is_refused():
-    leaf = s2.S2CellId(s2.S2LatLng.FromDegrees(*NEW_YORK))
-    point = leaf.ToLatLng()
-    point = point.lat().degrees(), point.lng().degrees()
-    with pytest.raises(partition.PartitionError, match="overlap"):
-        partition.Partition(
-            tokens=(leaf.ToToken(),) * 2,
-            photos=(1, 1),
-            points=(point, point),
-            max_photos=1,
-            min_photos=1,
-            max_level=30,
-            dropped=0,
-        )
-
-
-def test_a_cell_inside_another_is_refused():
-    data = json.loads(dumped(build(POINT_SETS["cities"], 30, 3)))
-    cell = data["cells"][1]
-    child = s2.S2CellId.FromToken(cell["token"]).child(2)
-    point = child.ToLatLng()
-    lat, lng = point.lat().degrees(), point.lng().degrees()
-    data["cells"].insert(
-        2, {"token": child.ToToken(), "photos": 5, "lat": lat, "lng": lng}
-    )
-    with pytest.raises(partition.PartitionError, match="overlap"):
-        partition.load(io.StringIO(json.dumps(data)))
-
-
-@pytest.mark.parametrize(
-    "text", ["", "{", "[]", "{}", "null", "7", '{"format": 3}', "\x00\x01"]
-)
-def test_something_else_is_refused_as_no_partition(text):
-    with pytest.raises(partition.PartitionError, match="no partition|this is"):
-        partition.load(io.StringIO(text))
-
-
-def test_bytes_that_are_no_text_are_refused_as_no_partition():
-    file = io.TextIOWrapper(io.BytesIO(b"\x89PNG\xff\xfe"), encoding="utf-8")
-    with pytest.raises(partition.PartitionError, match="no partition"):
-        partition.load(file)
-
-
 def test_no_cell_with_enough_photos_says_to_lower_min_photos():
     with pytest.raises(partition.PartitionError, match="lower min_photos"):
-        build(everywhere(20, 1), 10, 50)
+        build(all_over_the_globe(20, 1), 10, 50)
 
 
 @pytest.fixture(scope="module")
