@@ -7,10 +7,10 @@
 #       '--photos=gs://BUCKET/photos/*.parquet' --shards=10000 \
 #       --partition=gs://BUCKET/partition.json --out=gs://BUCKET/shards
 #
-# IMAGE is made from launch/dataflow/Dockerfile, again after each change of the
-# code. REGION (us-central1), WORKERS at most (100), MACHINE (n2-standard-8) and
-# DISK_GB (50) may be set. Options are those of the program and Beam's; a later
-# one wins. --dry_run=True translates the pipeline and runs nothing.
+# IMAGE is made from launch/Dockerfile (target beam), again after each change of
+# the code. REGION (us-central1), WORKERS at most (100), MACHINE (n2-standard-8)
+# and DISK_GB (50) may be set. Options are those of the program and Beam's; a
+# later one wins. --dry_run=True translates the pipeline and runs nothing.
 #
 # This machine waits for the job and does the last steps: leave it running.
 # Not verified: no job has been run on the real service yet; what was checked
