@@ -4,6 +4,7 @@ import importlib.metadata
 import pathlib
 import re
 import runpy
+import subprocess
 import sys
 
 import pytest
@@ -131,8 +132,29 @@ def library_of(path):
     return label_of(ROOT / below[0], list(names))
 
 
-def test_version_is_that_of_the_package(setup):
-    assert setup["version"] == planet_tf.__version__
+def test_the_version_is_the_same_wherever_it_is_written(setup):
+    version = planet_tf.__version__
+    assert setup["version"] == version
+    module = (ROOT / "MODULE.bazel").read_text()
+    assert re.findall(r'^    version = "(.*)",$', module, re.M) == [version]
+    headings = re.findall(
+        r"^## (.*)$", (ROOT / "CHANGELOG.md").read_text(), re.M
+    )
+    assert headings[0] == "[Unreleased]"
+    assert re.fullmatch(
+        rf"\[{re.escape(version)}\] - \d{{4}}-\d\d-\d\d", headings[1]
+    )
+
+
+def test_the_changelogs_releases_are_dated_and_say_what_kind_a_change_is():
+    text = (ROOT / "CHANGELOG.md").read_text()
+    for release in text.split("\n## ")[2:]:
+        heading, _, body = release.partition("\n")
+        assert re.fullmatch(r"\[[\d.]+\] - \d{4}-\d\d-\d\d", heading)
+        kinds = re.findall(r"^### (.*)$", body, re.M)
+        known = ["Added", "Changed", "Deprecated", "Removed", "Fixed"]
+        assert kinds == [kind for kind in known if kind in kinds]
+        assert kinds
 
 
 def test_lock_pins_every_requirement_within_its_bounds(setup, lock):
@@ -195,3 +217,98 @@ def test_console_scripts_are_mains_that_need_no_argument(setup):
         ]
         assert len(mains) == 1, script
         assert len(mains[0].args.args) == len(mains[0].args.defaults), script
+
+
+def test_every_program_has_a_console_script(setup):
+    scripts = setup["entry_points"]["console_scripts"]
+    found = {script.partition(" = ")[2] for script in scripts}
+    programs = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts) + ":main"
+        for path in MODULES
+        if path.parent.parent == ROOT
+        and '\nif __name__ == "__main__":\n' in path.read_text()
+    }
+    assert found == programs
+
+
+# What only extras bring: as in an environment that has the wheel alone.
+WITHOUT_EXTRAS = """
+import importlib, runpy, sys
+for name in ("faiss", "fastapi", "keras", "matplotlib", "scipy", "shapely",
+             "tensorboard", "tensorflow", "uvicorn", "jax"):
+    sys.modules[name] = None
+for name in sys.argv[1:]:
+    try:
+        importlib.import_module(name).main([name, "--help"])
+    except SystemExit as end:
+        assert not end.code, name
+"""
+
+
+def test_every_program_says_its_options_without_any_extra(setup):
+    scripts = setup["entry_points"]["console_scripts"]
+    modules = [re.split(" = |:", script)[1] for script in scripts]
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_EXTRAS, *modules],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("\noptions:\n") == len(modules)
+
+
+def test_what_is_no_python_is_in_the_wheel_too(setup):
+    inside = {
+        path.relative_to(ROOT / "planet_tf")
+        for pattern in setup["package_data"]["planet_tf"]
+        for path in (ROOT / "planet_tf").glob(pattern)
+    }
+    there = {
+        path.relative_to(ROOT / "planet_tf")
+        for path in (ROOT / "planet_tf").rglob("*")
+        if path.is_file()
+        and path.suffix not in (".py", ".pyc")
+        and path.name != "BUILD"
+    }
+    assert inside == there
+    assert {path.parent.name for path in inside} == {"presets", "web"}
+
+
+def test_extras_that_are_named_anywhere_exist(setup):
+    extras = set(setup["extras_require"])
+    named = set()
+    texts = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
+    texts += [x for x in ROOT.glob("launch/**/*") if x.is_file()]
+    texts += MODULES
+    for path in texts:
+        text = path.read_text()
+        for found in re.findall(
+            r"(?:planet-tf|['\"]\.)\[([a-z,-]+)\]|\bextra `([a-z-]+)`", text
+        ):
+            named |= set("".join(found).split(","))
+    assert named <= extras
+    assert {"demo", "gcp", "heic", "tpu-check"} <= named
+
+
+def test_the_images_copy_what_there_is_and_have_the_locks_beam(setup, lock):
+    text = (ROOT / "launch/Dockerfile").read_text()
+    copied = re.findall(r"^COPY (?!--from)(.*) /\S*$", text, re.M)
+    for name in " ".join(copied).split():
+        assert (ROOT / name).exists(), name
+    assert {"setup.py", *PACKAGES, "launch"} <= set(" ".join(copied).split())
+    beam = re.findall(r"^FROM apache/beam_python\S*_sdk:(\S+) AS", text, re.M)
+    assert beam == [lock["apache-beam"]]
+    extras = re.findall(r"^ARG EXTRAS=(.*)$", text, re.M)
+    assert set(extras) <= set(setup["extras_require"])
+    python = re.search(r"^ARG PYTHON=(.*)$", text, re.M)[1]
+    assert f'python_version = "{python}"' in (ROOT / "MODULE.bazel").read_text()
+
+
+def test_each_target_of_an_image_that_is_named_is_there():
+    text = (ROOT / "launch/Dockerfile").read_text()
+    stages = set(re.findall(r"^FROM \S+ AS (\S+)$", text, re.M))
+    named = set()
+    for path in (ROOT / "launch/Dockerfile", *ROOT.glob("docs/*.md")):
+        named |= set(re.findall(r"--target=(\S+)", path.read_text()))
+    assert named == stages - {"source"}
