@@ -282,6 +282,14 @@ def test_land_is_land_and_sea_is_sea(centre, points, on_land):
         assert (to_land < to_sea) == bool(expected)
 
 
+def test_only_a_piece_of_the_world_has_an_outline():
+    frame = local_maps.fit(np.array([(-17, 179), (-17.5, -179.5)]), 1.35)
+    ring = local_maps.outline(frame)
+    assert np.abs(ring - frame.centre)[:, 0].max() < 5
+    with pytest.raises(ValueError, match="has no centre"):
+        local_maps.outline(local_maps.world())
+
+
 def image_of(figure):
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 

@@ -52,7 +52,7 @@ class Rule:
     kind: str
     km: float | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.kind not in _PLAIN + _WITH_RADIUS:
             raise ValueError(f"no rule {self.kind!r}: {ACCEPTED}")
         if (self.km is None) != (self.kind in _PLAIN):
@@ -107,7 +107,7 @@ def answer(
       smooth@R as weighted, and not covered by an answer before.
     """
     of_cells = probabilities[:, int(partition.other_class) :]
-    if rule.kind in _PLAIN:
+    if rule.km is None:
         return _likeliest(of_cells, partition, rule.kind, k)
     spread = spread or spread_lib.at_points(partition)
     points = np.full((len(of_cells), k, 2), np.nan)
@@ -125,7 +125,8 @@ def answer(
             partition.latlng[top[:, :candidates]],
             spread.vectors[top],
             masses,
-            rule,
+            rule.kind,
+            rule.km,
             k,
         )
     return points, gains
@@ -152,7 +153,8 @@ def _greedy(
     candidates: np.ndarray,
     vectors: np.ndarray,
     masses: np.ndarray,
-    rule: Rule,
+    kind: str,
+    km: float,
     k: int,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The best candidates one after the other, each for what is left.
@@ -161,7 +163,8 @@ def _greedy(
       candidates: (n, c, 2) degrees, likeliest first: that decides ties.
       vectors: (n, cells, a, 3) where the probability is.
       masses: (n, cells, a) how much is there.
-      rule: one with a radius.
+      kind: of the rule.
+      km: its radius.
       k: answers.
 
     Returns:
@@ -169,7 +172,7 @@ def _greedy(
     """
     n, count = candidates.shape[:2]
     vectors, left = vectors.reshape(n, -1, 3), masses.reshape(n, -1)
-    near = _nearness(candidates, vectors, rule)
+    near = _nearness(candidates, vectors, kind, km)
     points = np.full((n, k, 2), np.nan)
     gains = np.zeros((n, k))
     free = np.ones((n, count), bool)
@@ -179,7 +182,7 @@ def _greedy(
         best = gain.argmax(axis=1)
         covers = near[rows, best]
         found = candidates[rows, best]
-        if rule.kind == "middle":
+        if kind == "middle":
             found = _middle(vectors, left * covers, found)
         gains[:, i] = gain[rows, best]
         points[:, i] = np.where(gains[:, i, None] > 0, found, np.nan)
@@ -189,19 +192,19 @@ def _greedy(
 
 
 def _nearness(
-    candidates: np.ndarray, vectors: np.ndarray, rule: Rule
+    candidates: np.ndarray, vectors: np.ndarray, kind: str, km: float
 ) -> np.ndarray:
     """How much a place counts for a candidate, (n, c, places) in [0, 1]."""
     from_candidates = geometry.to_vectors(
         candidates[..., 0], candidates[..., 1]
     )
     cosines = from_candidates @ vectors.transpose(0, 2, 1)
-    angle = min(rule.km / geometry.EARTH_RADIUS_KM, np.pi)
-    if rule.kind != "smooth":
+    angle = min(km / geometry.EARTH_RADIUS_KM, np.pi)
+    if kind != "smooth":
         return (cosines >= np.cos(angle)).astype(np.float64)
     # With single precision after the subtraction, which needs the double one.
     half_chord = np.sqrt(np.clip((1 - cosines) / 2, 0, 1).astype(np.float32))
-    scale = np.float32(2 * geometry.EARTH_RADIUS_KM / rule.km)
+    scale = np.float32(2 * geometry.EARTH_RADIUS_KM / km)
     return np.exp(-scale * np.arcsin(half_chord)).astype(np.float64)
 
 

@@ -67,7 +67,7 @@ def _radii(
         within = (near < high) & (far >= low) & (masses > 0)
         before = masses[far < low].sum()
         places = _places(spread, masses, within, target - before, vector)
-        found.append(geometry.great_circle_km(*places, *point))
+        found.append(float(geometry.great_circle_km(*places, *point)))
     return found
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from planet_tf.drawing import map_labels, maps
 from planet_tf.geo import geometry, outlines, place_names
@@ -46,7 +47,14 @@ class Frame:
         """From the left to the right."""
         return (self.box[2] - self.box[0]) * geometry.EARTH_RADIUS_KM
 
-    def project(self, points: np.ndarray) -> np.ndarray:
+    @property
+    def middle(self) -> tuple[float, float]:
+        """The centre, of what is not the world."""
+        if self.centre is None:
+            raise ValueError("the map of the world has no centre")
+        return self.centre
+
+    def project(self, points: ArrayLike) -> np.ndarray:
         """Map coordinates (n, 2) of points (n, 2) = (lat, lng)."""
         lat, lng = np.asarray(points, np.float64).reshape(-1, 2).T
         if self.centre is None:
@@ -56,7 +64,8 @@ class Frame:
     def holds(self, xy: np.ndarray) -> np.ndarray:
         """Whether map coordinates (n, 2) are inside (n,)."""
         west, south, east, north = self.box
-        return (xy >= [west, south]).all(1) & (xy <= [east, north]).all(1)
+        x, y = xy.T
+        return (x >= west) & (x <= east) & (y >= south) & (y <= north)
 
     def joins(self, starts: np.ndarray, ends: np.ndarray) -> list[np.ndarray]:
         """Lines (k, 2) of the map from points to points, the short way.
@@ -86,14 +95,14 @@ def fit(points: np.ndarray, aspect: float) -> Frame:
     middle = geometry.to_vectors(*np.unique(points, axis=0).T).mean(0)
     if np.linalg.norm(middle) < 0.1:
         return world()
-    centre = tuple(geometry.from_vectors(middle).tolist())
-    low, high = _bounds(outlines.azimuthal(*points.T, centre))
-    moved = outlines.azimuthal_inverse((low + high) / 2, centre)
-    centre = tuple(moved.tolist())
-    km = geometry.great_circle_km(*centre, *points.T)
+    lat, lng = points.T
+    centre = _pair(geometry.from_vectors(middle))
+    low, high = _bounds(outlines.azimuthal(lat, lng, centre))
+    centre = _pair(outlines.azimuthal_inverse((low + high) / 2, centre))
+    km = geometry.great_circle_km(*centre, lat, lng)
     if km.max() > _FURTHEST_KM:
         return world()
-    low, high = _bounds(outlines.azimuthal(*points.T, centre))
+    low, high = _bounds(outlines.azimuthal(lat, lng, centre))
     middle, size = (low + high) / 2, high - low
     size = size + 2 * _MARGIN * size.max()
     height = max(size[1], size[0] / aspect, LEAST_KM / geometry.EARTH_RADIUS_KM)
@@ -111,6 +120,11 @@ def _bounds(xy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return xy.min(0), xy.max(0)
 
 
+def _pair(values: np.ndarray) -> tuple[float, float]:
+    first, second = values.tolist()
+    return first, second
+
+
 def draw(axes: "Axes", frame: Frame) -> None:
     """Makes axes the map of a frame: the sea, the land and a graticule."""
     from matplotlib.collections import LineCollection
@@ -124,8 +138,7 @@ def draw(axes: "Axes", frame: Frame) -> None:
     axes.set(xlim=(west, east), ylim=(south, north), facecolor=maps.SEA)
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set(color=maps.COAST, lw=0.8, zorder=4)
-    limits = zip(*_DETAILS, strict=True)
-    k = int(np.searchsorted(next(limits), frame.width_km))
+    k = np.searchsorted([limit for limit, *_ in _DETAILS], frame.width_km)
     land = outlines.land(*_DETAILS[k][1:])
     colours = maps.LAND, maps.SEA, maps.LAND
     for rings, colour in zip(
@@ -157,7 +170,7 @@ def draw_lines(
     collection = LineCollection(lines, colors=colour, lw=width, alpha=alpha)
     collection.set(linestyle=":" if dotted else "-", zorder=5)
     axes.add_collection(collection, autolim=False)
-    _cut_at_edge(collection, frame)
+    _cut_at_edge(axes, collection, frame)
 
 
 def draw_arrows(
@@ -170,16 +183,16 @@ def draw_arrows(
         angle = np.degrees(np.arctan2(*(b - a)[::-1])) - 90
         (head,) = axes.plot(*((a + b) / 2), marker=(3, 0, angle), c=colour)
         head.set(ms=6, mew=0, zorder=6)
-        _cut_at_edge(head, frame)
+        _cut_at_edge(axes, head, frame)
 
 
-def _cut_at_edge(artist: "Artist", frame: Frame) -> None:
+def _cut_at_edge(axes: "Axes", artist: "Artist", frame: Frame) -> None:
     """Clips to the world's outline; other frames are clipped by the axes."""
     from matplotlib.patches import Polygon
 
     if frame.centre is None:
         edge = outlines.equal_earth(*outlines.world_outline().T)
-        outline = Polygon(edge, transform=artist.axes.transData)
+        outline = Polygon(edge, transform=axes.transData)
         artist.set_clip_path(outline)
 
 
@@ -188,7 +201,7 @@ def outline(frame: Frame) -> np.ndarray:
     west, south, east, north = frame.box
     corners = [(west, south), (east, south), (east, north), (west, north)]
     ring = outlines.densify(np.array(corners), (east - west) / 8)
-    return outlines.azimuthal_inverse(ring, frame.centre)
+    return outlines.azimuthal_inverse(ring, frame.middle)
 
 
 def _project(frame: Frame, lines: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
@@ -238,7 +251,7 @@ def _surrounds_opposite(frame: Frame, ring: np.ndarray) -> bool:
     """Whether a ring (lat, lng) holds the point opposite to the centre."""
     from matplotlib.path import Path
 
-    lat, lng = frame.centre
+    lat, lng = frame.middle
     # A little inside of where the rings are cut.
     point = np.array([-lat, float(geometry.wrap_lng(lng + 180))])
     point = np.clip(point, (-89.9, -179.9), (89.9, 179.9))
@@ -251,9 +264,9 @@ def _graticule(frame: Frame) -> list[np.ndarray]:
     """Some parallels and meridians of a frame, as on the map."""
     west, south, east, north = frame.box
     grid = np.meshgrid(np.linspace(west, east, 41), np.linspace(south, north))
-    seen = outlines.azimuthal_inverse(np.stack(grid, -1), frame.centre)
+    seen = outlines.azimuthal_inverse(np.stack(grid, -1), frame.middle)
     lat, lng = seen.reshape(-1, 2).T
-    lng = frame.centre[1] + (lng - frame.centre[1] + 180) % 360 - 180
+    lng = frame.middle[1] + (lng - frame.middle[1] + 180) % 360 - 180
     along_lat = np.linspace(lat.min(), lat.max(), 61)
     along_lng = np.linspace(lng.min(), lng.max(), 181)
     lines = [np.stack([along_lat, 0 * along_lat + x], -1) for x in _steps(lng)]

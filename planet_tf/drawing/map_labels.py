@@ -85,7 +85,7 @@ class Labels:
 
         self._axes.annotate(
             text,
-            xy,
+            tuple(xy),
             offset,
             textcoords="offset points",
             ha=("right", "center", "left")[int(np.sign(offset[0])) + 1],

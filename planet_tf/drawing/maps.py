@@ -201,7 +201,12 @@ def colour_bar(
     figure: "Figure", cells: "ColorizingArtist", label: str, bottom: float
 ) -> None:
     """A horizontal scale for colours, `bottom` being in parts of the figure."""
-    beyond = (cells.get_array() > cells.norm.vmax).any()
+    values, (_, highest) = cells.get_array(), cells.get_clim()
+    beyond = (
+        values is not None
+        and highest is not None
+        and np.any(np.greater(values, highest))
+    )
     extend = "max" if beyond else "neither"
     height = 0.11 / figure.get_size_inches()[1]
     axes = figure.add_axes((0.34, bottom, 0.32, height))

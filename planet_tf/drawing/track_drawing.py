@@ -64,9 +64,10 @@ def draw(
     _draw_line(axes, frame, photos)
     edges = [OUTLIER if place.outliers else "white" for place in places]
     axes.scatter(
-        *xy.T,
-        np.square([_dot_size(place) for place in places]),
-        maps.ANSWER,
+        xy[:, 0],
+        xy[:, 1],
+        s=np.square([_dot_size(place) for place in places]),
+        c=maps.ANSWER,
         edgecolors=edges,
         lw=[1.8 if place.outliers else 0.8 for place in places],
         zorder=7,

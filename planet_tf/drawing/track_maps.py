@@ -4,7 +4,7 @@ Both show the answers for the album's photos in their order (tracks.py).
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -113,7 +113,7 @@ def _towns(photos: Sequence[tracks.Photo]) -> list[tuple[str, float, float]]:
         np.arange(min(_WORLD_TOWNS, len(vectors))),
         np.flatnonzero(near)[:_NEAR_TOWNS],
     )
-    return [(str(towns.names[k]), *map(float, towns.latlng[k])) for k in rows]
+    return [(str(towns.names[k]), *towns.latlng[k].tolist()) for k in rows]
 
 
 def _summary(photos: Sequence[tracks.Photo]) -> str:
@@ -190,9 +190,11 @@ def _draw_side(
     _write_outliers(drawing, left, top, photos)
 
 
-def _legend(photos: Sequence[tracks.Photo]) -> list[dict[str, object]]:
+def _legend(photos: Sequence[tracks.Photo]) -> list[dict[str, Any]]:
     """Styles and labels of what the map of these photos shows."""
-    rows = [{"c": maps.ANSWER, "marker": "o", "label": "album's answer"}]
+    rows: list[dict[str, Any]] = [
+        {"c": maps.ANSWER, "marker": "o", "label": "album's answer"}
+    ]
     if any(photo.single.latlng != photo.album.latlng for photo in photos):
         rows.append(
             {"c": track_drawing.SINGLE, "mfc": "none", "label": "photo alone"}
@@ -215,8 +217,14 @@ def _draw_inset(
 
     height = drawing.get_size_inches()[1]
     left = _WIDTH - _SIDE - _EDGE
-    box = left, bottom, _SIDE, _SIDE / 2.05
-    axes = drawing.add_axes(np.divide(box, (_WIDTH, height) * 2))
+    axes = drawing.add_axes(
+        (
+            left / _WIDTH,
+            bottom / height,
+            _SIDE / _WIDTH,
+            _SIDE / 2.05 / height,
+        )
+    )
     maps.draw_world(axes, "c")
     for ring in outlines.cut_ring(local_maps.outline(frame)):
         xy = outlines.equal_earth(*ring.T)

@@ -46,12 +46,12 @@ def borders() -> list[np.ndarray]:
     """
     import shapely
 
-    edges = []
+    rings = []
     for polygon in countries.countries().polygons.geometries:
         for ring in (polygon.exterior, *polygon.interiors):
             points = np.round(shapely.get_coordinates(ring), _DIGITS)
-            edges.append(np.stack([points[:-1], points[1:]], axis=1))
-    edges = np.concatenate(edges)
+            rings.append(np.stack([points[:-1], points[1:]], axis=1))
+    edges = np.concatenate(rings)
     # From west to east, so that both countries' edges are the same.
     first, second = edges[:, 0], edges[:, 1]
     turned = (first[:, 0] > second[:, 0]) | (

@@ -180,7 +180,8 @@ def to_partition(
 def _read_table(text: str) -> _Table:
     lines = text.removeprefix("\ufeff").splitlines()
     names, delimiter, start = _header(lines)
-    rows, columns = [], {name: [] for name in _COLUMNS if name in names}
+    rows: list[int] = []
+    columns: dict[str, list[str]] = {n: [] for n in _COLUMNS if n in names}
     for number, line in enumerate(lines[start:], start + 1):
         fields = _split(line, delimiter)
         if not any(fields):

@@ -45,7 +45,7 @@ def to_cells(fine: Partition, cells: int) -> Coarse:
     thresholds, counts = target_cells.cells_by_max_photos(_table(fine), 0, 1)
     far = np.abs(counts - cells)
     # More photos allowed are never more cells.
-    best = min(np.searchsorted(-counts, -cells), len(counts) - 1)
+    best = min(int(np.searchsorted(-counts, -cells)), len(counts) - 1)
     if best and far[best - 1] < far[best]:
         best -= 1
     return coarsen(fine, int(thresholds[best]))

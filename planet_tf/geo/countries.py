@@ -167,19 +167,19 @@ def available() -> bool:
 @functools.cache
 def countries() -> Countries:
     """All countries that the package knows; takes two seconds, once."""
-    if not available():
+    # Of the package no code is run, not even by an import.
+    package = importlib.util.find_spec(_PACKAGE)
+    if not (available() and package and package.origin):
         raise ModuleNotFoundError(MISSING)
-    return _build(*_read())
+    return _build(*_read(pathlib.Path(package.origin).parent))
 
 
-def _read() -> tuple[list[dict], np.ndarray]:
+def _read(directory: pathlib.Path) -> tuple[list[dict], np.ndarray]:
     """What the zipped shapefile says of its features, and their outlines."""
     import shapefile
     from shapely import geometry as outlines
 
-    # Of the package no code is run, not even by an import.
-    package = importlib.util.find_spec(_PACKAGE).submodule_search_locations[0]
-    with zipfile.ZipFile(pathlib.Path(package, f"{_FILE}.zip")) as archive:
+    with zipfile.ZipFile(directory / f"{_FILE}.zip") as archive:
         files = {
             kind: io.BytesIO(archive.read(f"{_FILE}.{kind}"))
             for kind in ("shp", "shx", "dbf")

@@ -10,9 +10,11 @@ between processes and in files a cell is its token, a string.
 """
 
 import functools
+from collections.abc import Sequence
 
 import numpy as np
 import s2geometry as s2
+from numpy.typing import ArrayLike
 
 EARTH_RADIUS_KM = 6371.0088
 MAX_CELL_LEVEL = 30  # of a leaf cell, about 8 mm wide
@@ -31,7 +33,7 @@ _POS_TO_ORIENTATION = (_SWAP, 0, 0, _INVERT | _SWAP)
 
 
 def great_circle_km(
-    lat1: np.ndarray, lng1: np.ndarray, lat2: np.ndarray, lng2: np.ndarray
+    lat1: ArrayLike, lng1: ArrayLike, lat2: ArrayLike, lng2: ArrayLike
 ) -> np.ndarray:
     """Great-circle distances in km between points in degrees; broadcasts.
 
@@ -45,13 +47,13 @@ def great_circle_km(
     return 2 * EARTH_RADIUS_KM * np.arcsin(np.sqrt(np.clip(h, 0, 1)))
 
 
-def to_vectors(lat: np.ndarray, lng: np.ndarray) -> np.ndarray:
+def to_vectors(lat: ArrayLike, lng: ArrayLike) -> np.ndarray:
     """Unit vectors (..., 3) of points in degrees."""
     return np.stack(_components(lat, lng), -1)
 
 
 def _components(
-    lat: np.ndarray, lng: np.ndarray
+    lat: ArrayLike, lng: ArrayLike
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     # The order of the operations is s2geometry's: leaf_ids is bit-exact.
     phi = np.asarray(lat, np.float64) * (np.pi / 180)
@@ -67,7 +69,7 @@ def from_vectors(vectors: np.ndarray) -> np.ndarray:
     return np.degrees(np.stack([lat, np.arctan2(y, x)], -1))
 
 
-def wrap_lng(lng: np.ndarray) -> np.ndarray:
+def wrap_lng(lng: ArrayLike) -> np.ndarray:
     """Longitudes in [-180, 180): +180 and -180 are one meridian."""
     lng = np.asarray(lng, np.float64)
     wrapped = (lng + 180.0) % 360.0 - 180.0
@@ -77,7 +79,7 @@ def wrap_lng(lng: np.ndarray) -> np.ndarray:
 
 
 def destinations(
-    lat: float, lng: float, bearing: np.ndarray, km: np.ndarray
+    lat: float, lng: float, bearing: ArrayLike, km: ArrayLike
 ) -> np.ndarray:
     """Points (..., 2) reached from one point, by bearing (degrees) and km.
 
@@ -223,7 +225,7 @@ def to_tokens(ids: np.ndarray) -> list[str]:
     return [f"{int(i):016x}".rstrip("0") for i in ids]
 
 
-def from_tokens(tokens: list[str]) -> np.ndarray:
+def from_tokens(tokens: Sequence[str]) -> np.ndarray:
     """Ids (n,) uint64 of cells given by tokens; ValueError names a bad one."""
     for position, token in enumerate(tokens):
         cell = s2.S2CellId.FromToken(token)

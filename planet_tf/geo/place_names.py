@@ -13,6 +13,7 @@ import importlib.resources
 import io
 import json
 from importlib.resources.abc import Traversable
+from typing import Any
 
 import numpy as np
 
@@ -119,7 +120,7 @@ def _nearest(
 
 
 @functools.cache
-def _tree(least_people: int):
+def _tree(least_people: int) -> Any:
     """A search tree: towns are sorted, so its rows are rows of all towns."""
     from scipy.spatial import cKDTree  # which reverse-geocode needs as well
 

@@ -106,13 +106,13 @@ def _nodes(
     """All cells of the trees: photos, the parents' photos, if a leaf."""
     found = []
     levels = geometry.levels(leaves.ids)
-    above, above_counts = None, None
+    above = above_counts = np.array([], np.int64)
     for level in range(levels.max() + 1):
         below = leaves.take(levels >= level)
         ids, counts = quadtree.add_up(
             geometry.parents(below.ids, level), below.counts
         )
-        if above is None:  # a face is whole from its own number on
+        if level == 0:  # a face is whole from its own number on
             parents = np.full(len(ids), np.iinfo(np.int64).max)
         else:
             row = np.searchsorted(above, geometry.parents(ids, level - 1))

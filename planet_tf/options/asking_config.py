@@ -131,7 +131,7 @@ class EvaluateConfig:
     )
     seed: int = option(0, help="of the bootstrap")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for rule in self.rules:
             try:
                 answers.parse_rule(rule)
@@ -336,7 +336,7 @@ class ServeConfig:
         " planet_tf.evaluate --game",
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.game_results and not self.game_shards:
             raise config_flags.UsageError(
                 "--game_results needs --game_shards, whose photos are played"

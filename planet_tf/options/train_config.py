@@ -103,7 +103,7 @@ class RunConfig:
         False, help="say what would be trained and what it takes, then end"
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.batch_size % self.lanes:
             raise config_flags.UsageError(
                 f"--batch_size is {self.batch_size} and --lanes is"
@@ -177,7 +177,7 @@ class TrainConfig(RunConfig):
         low=0,
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         if self.image_size < MIN_IMAGE_SIZE:
             raise config_flags.UsageError(

@@ -67,11 +67,11 @@ def parse_time(text: str) -> int:
 
 
 def _degrees(
-    gps: Mapping[int, Any], name: str, signs: Mapping[str, int]
+    gps: Mapping[int, Any], name: str, signs: Mapping[str, float]
 ) -> float:
     """A coordinate of EXIF: up to three rationals, which may be anything."""
     value = gps.get(ExifTags.GPS[name])
-    ref = gps.get(ExifTags.GPS[name + "Ref"])
+    ref: Any = gps.get(ExifTags.GPS[name + "Ref"])
     try:
         parts = value if isinstance(value, tuple) else (value,)
         degrees, *rest = map(float, parts)

@@ -7,7 +7,7 @@ features.
 
 import dataclasses
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import google_crc32c
@@ -39,7 +39,12 @@ _DESCRIPTIONS = {
     f" {ALBUMS_FILE} beside this file says how they were made.",
 }
 _OF_PHOTOS = "photos"  # the feature that holds an album's photos
-_TYPES = {bytes: "string", str: "string", float: "float32", int: "int64"}
+_TYPES: dict[object, str] = {
+    bytes: "string",
+    str: "string",
+    float: "float32",
+    int: "int64",
+}
 _MASK_DELTA = 0xA282EAD8  # TFRecord stores rotated checksums, plus this
 
 
@@ -143,7 +148,7 @@ def encode_photo(photo: Photo) -> bytes:
 
 def encode_album(album: Album) -> bytes:
     """An album as a serialised tf.Example: always the same bytes."""
-    values: dict[str, Sequence] = {
+    values: dict[str, Iterable] = {
         "album_id": [album.album_id],
         "timed": [int(album.timed)],
         f"{_OF_PHOTOS}/embedding": album.embedding.astype("<f4").ravel(),
@@ -155,7 +160,7 @@ def encode_album(album: Album) -> bytes:
     return _encode({name: (kind, values[name]) for name, kind in kinds.items()})
 
 
-def _encode(features: Mapping[str, tuple[str, Sequence]]) -> bytes:
+def _encode(features: Mapping[str, tuple[str, Iterable]]) -> bytes:
     """A tf.Example of lists of values by name, each with its type."""
     example = tf_example_pb2.Example()
     for name, (kind, values) in features.items():

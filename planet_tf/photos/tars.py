@@ -14,7 +14,9 @@ from planet_tf.photos.rejects import Reason, Reject
 
 def samples(
     file: BinaryIO, name: str
-) -> Iterator[tuple[tarfile.TarFile, str, list[tarfile.TarInfo | Reject]]]:
+) -> Iterator[
+    tuple[tarfile.TarFile | None, str, list[tarfile.TarInfo | Reject]]
+]:
     """Members of a tar with one path up to the first dot, as in WebDataset.
 
     Args:
@@ -23,7 +25,8 @@ def samples(
 
     Yields:
       The tar, that path and the members. A sample that is cut off ends with a
-      reject, and so does the tar if it is.
+      reject, and so does the tar if it is. Of what is no tar at all there is
+      only a reject.
     """
     try:
         with tarfile.open(
@@ -48,7 +51,8 @@ def _members(
     key, last = None, None
     try:
         while member := tar.next():
-            tar.members.clear()  # else all of them are kept
+            # Else all of them are kept. typeshed does not know the attribute.
+            tar.members.clear()  # type: ignore[attr-defined]
             if last:
                 yield key, last
             last = member if member.isfile() else None
