@@ -1,77 +1,55 @@
+"""What a fresh interpreter loads: seconds and memory of each Beam worker."""
+
+import json
 import subprocess
 import sys
 
-import pytest
+from modules import MODULES, NO_TENSORFLOW, PROGRAMS, ROOT
 
+# A worker may be handed what is defined in any of these.
 WORKER_MODULES = [
-    "planet_tf.geo.geometry",
-    "planet_tf.geo.partition",
-    "planet_tf.photos.images",
-    "planet_tf.photos.records",
-    "planet_tf.photos.rejects",
-    "planet_tf.photos.exif",
-    "planet_tf.geo.land",
-    "planet_tf.reports.partition_report",
-    "planet_tf.geo.quadtree",
-    "planet_tf.tables.matching",
-    "planet_tf.photos.manifests",
-    "planet_tf.photos.photo_files",
-    "planet_tf.tables.predictions",
-    "planet_tf.photos.tars",
-    "planet_tf.tables.truths",
-    "beam_pipelines.album_records",
-    "beam_pipelines.albums",
-    "beam_pipelines.answers",
-    "beam_pipelines.archives",
-    "beam_pipelines.batches",
-    "beam_pipelines.doctor",
-    "beam_pipelines.duplicates",
-    "beam_pipelines.embedding",
-    "beam_pipelines.files",
-    "beam_pipelines.grouping",
-    "beam_pipelines.leaks",
-    "beam_pipelines.photo_statistics",
-    "beam_pipelines.photo_values",
-    "beam_pipelines.photos",
-    "beam_pipelines.record_files",
-    "beam_pipelines.rejects",
-    "beam_pipelines.shards",
-    "beam_pipelines.shards_dir",
-    "beam_pipelines.sources",
-    "beam_pipelines.splits",
-    "beam_pipelines.tables",
-    "beam_pipelines.transforms",
+    name
+    for name in MODULES
+    if name.startswith("beam_pipelines.")
+    or any(f"{name}.".startswith(f"{own}.") for own in NO_TENSORFLOW)
 ]
-PROGRAMS = [
-    "beam_pipelines.build_partition",
-    "beam_pipelines.check_photos",
-    "beam_pipelines.check_splits",
-    "beam_pipelines.predict_photos",
-    "beam_pipelines.report_partition",
-    "beam_pipelines.write_albums",
-    "beam_pipelines.write_shards",
-    "planet_tf.check_tpu",
-    "planet_tf.convert_partition",
-]
+# Benchmarks measure TensorFlow and Beam, and load them.
+OUR_PROGRAMS = [name for name in PROGRAMS if not name.startswith("benchmarks.")]
+LOAD = """
+import importlib, json, sys
+from absl import flags
+
+loaded = {}
+for name in sys.argv[1:]:
+    before = set(sys.modules)
+    importlib.import_module(name)
+    loaded[name] = [*set(sys.modules) - before]
+print(json.dumps([loaded, [*flags.FLAGS.flags_by_module_dict()]]))
+"""
 
 
-def modules_after_importing(module):
-    """What a fresh interpreter has imported after one module."""
-    code = f"import sys, {module}; print(*sys.modules)"
+def load(names: list[str]) -> tuple[dict[str, list[str]], list[str]]:
+    """What comes with each, and who has defined flags, in one interpreter."""
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        [sys.executable, "-c", LOAD, *names],
+        stdout=subprocess.PIPE,
+        check=True,
+        cwd=ROOT,
     )
-    return done.stdout.split()
+    loaded, defining = json.loads(done.stdout)
+    assert list(loaded) == names
+    return loaded, defining
 
 
-def test_the_worker_modules_do_not_import_tensorflow():
-    modules = modules_after_importing(", ".join(WORKER_MODULES))
-    assert set(WORKER_MODULES) <= set(modules)
-    assert "tensorflow" not in modules
+def test_what_workers_load_is_without_tensorflow():
+    assert len(WORKER_MODULES) > 100
+    loaded, _ = load(WORKER_MODULES)
+    for name, found in loaded.items():
+        assert not {"tensorflow", "keras"} & set(found), name
 
 
-@pytest.mark.parametrize("program", PROGRAMS)
-def test_a_program_imports_neither_beam_nor_tensorflow_for_its_help(program):
-    modules = modules_after_importing(program)
-    assert "tensorflow" not in modules
-    assert "apache_beam" not in modules
+def test_a_program_loads_neither_beam_nor_tensorflow_and_defines_no_flag():
+    loaded, defining = load(OUR_PROGRAMS)
+    for name, found in loaded.items():
+        assert not {"tensorflow", "keras", "apache_beam"} & set(found), name
+    assert not set(defining) & set(MODULES)
