@@ -37,6 +37,7 @@ def test_summary_counts_photos_by_first_and_by_best_answer():
 def test_summary_of_no_photos_has_no_figures():
     figures = metrics.summary(np.zeros((0, 5)))
     assert len(figures) == 11
+    assert list(figures) == list(metrics.summary(np.ones((1, 5))))
     assert all(np.isnan(value) for value in figures.values())
 
 
@@ -66,4 +67,12 @@ def test_ranking_equals_a_sort_of_all_also_among_equals(k, unknown):
     scores = rng.integers(0, 4, (200, 11)) / 4
     scores[rng.random(scores.shape) < unknown] = np.nan
     wanted = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    assert (metrics.ranked(scores, k) == wanted).all()
+
+
+@pytest.mark.parametrize("k", [1, 5, 200, 2999])
+def test_ranking_of_many_different_scores_equals_a_sort_of_all(k):
+    # Of few scores np.partition happens to sort more than it was asked to.
+    scores = np.random.default_rng(1).random((300, 3000))
+    wanted = np.argsort(-scores, axis=1)[:, :k]
     assert (metrics.ranked(scores, k) == wanted).all()

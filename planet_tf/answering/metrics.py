@@ -62,7 +62,6 @@ def ranked(scores: np.ndarray, k: int) -> np.ndarray:
     last. Of many scores only those that may be among the k are sorted, which
     takes a tenth of the time.
     """
-    k = min(k, scores.shape[1])
     order = -scores
     if 0 < k < scores.shape[1]:
         last = np.partition(order, k - 1, axis=1)[:, k - 1 : k]
