@@ -31,9 +31,9 @@ def histogram(lat, lng, level=22):
 
 def assert_equal(one, other):
     for field in ("ids", "counts", "sums"):
-        np.testing.assert_array_equal(
-            getattr(one, field), getattr(other, field)
-        )
+        a, b = getattr(one, field), getattr(other, field)
+        np.testing.assert_array_equal(a, b)
+        assert a.dtype == b.dtype
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,8 @@ def test_no_batches_have_no_cells_and_no_leaves():
         assert cells.shape == (0,) and cells.dtype == np.uint64
         leaves = quadtree.grow(cells, None, 10, 20)
         assert leaves.sums.shape == (0, 3)
-        assert len(quadtree.coarsen(leaves, 20)) == 0
+        assert_equal(quadtree.coarsen(leaves, 20), leaves)
+        assert_equal(quadtree.concatenate([]), leaves)
 
 
 def test_photos_are_added_up_by_cell():
@@ -73,6 +74,50 @@ def test_photos_are_added_up_by_cell():
     assert (distinct.tolist(), total.tolist()) == ([2, 5, 9], [1, 307, 255])
     assert distinct.dtype == np.uint64 and total.dtype == np.int64
     assert [len(x) for x in quadtree.add_up(ids[:0])] == [0, 0]
+
+
+def test_the_trees_stand_on_the_six_faces():
+    faces = ["1", "3", "5", "7", "9", "b"]
+    assert geometry.to_tokens(quadtree.FACES) == faces
+
+
+@pytest.mark.parametrize("max_level", [0, 12, 22, 23, 30])
+def test_photos_are_counted_in_cells_of_2_metres_or_of_the_cap(max_level):
+    level = quadtree.histogram_level(max_level)
+    if max_level > 22:
+        assert level == max_level
+        return
+    cells = geometry.parents(geometry.leaf_ids(*points()), level)
+    areas = map(geometry.cell_area_km2, geometry.to_tokens(cells))
+    assert np.sqrt(np.mean(list(areas))) == pytest.approx(0.002, rel=0.15)
+
+
+def leaves_by_the_rule(ids, max_photos, max_level):
+    """Of each photo the first cell on its way down that is not split."""
+    leaves = np.zeros_like(ids)
+    for level in range(max_level + 1):
+        cells = geometry.parents(ids, level)
+        _, where, counts = np.unique(
+            cells, return_inverse=True, return_counts=True
+        )
+        done = (counts[where] <= max_photos) | (level == max_level)
+        leaves = np.where(done & (leaves == 0), cells, leaves)
+    return np.unique(leaves, return_counts=True)
+
+
+@pytest.mark.parametrize("level", [22, 30])
+@pytest.mark.parametrize(
+    "max_photos, max_level", [(1, 22), (3, 21), (5, 6), (60, 0), (2000, 9)]
+)
+def test_leaves_are_those_of_the_rule(max_photos, max_level, level):
+    ids = quadtree.sorted_cells([points()], level)
+    if level == 30:  # photos in the first and the last leaf cell of a cell
+        cells = np.concatenate([geometry.parents(ids, k) for k in (2, 14)])
+        ids = np.sort(np.concatenate([ids, *geometry.range_bounds(cells)]))
+    cells, counts = leaves_by_the_rule(ids, max_photos, max_level)
+    leaves = quadtree.grow(ids, None, max_photos, max_level)
+    np.testing.assert_array_equal(leaves.ids, cells)
+    np.testing.assert_array_equal(leaves.counts, counts)
 
 
 @pytest.mark.parametrize("max_photos, max_level", [(1, 20), (30, 20), (5, 6)])
@@ -115,7 +160,7 @@ def test_trees_grown_from_their_branches_make_the_whole(root_level, max_photos):
         )
         for root in np.unique(roots)[::-1]
     ]
-    joined = quadtree.coarsen(quadtree.concatenate(parts), max_photos)
+    joined = quadtree.coarsen(quadtree.concatenate(iter(parts)), max_photos)
     assert_equal(joined, quadtree.grow(ids, counts, max_photos, 20))
 
 
