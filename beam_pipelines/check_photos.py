@@ -192,19 +192,16 @@ def parts(source: Any) -> dict[str, Any]:
     }
 
 
-def pipeline(
-    config: Config, beam_options: Any, settings: Any, out: str, result_path: str
-) -> Any:
-    """The Beam pipeline, which leaves its result as a JSON file."""
+def _read(p: Any, config: Config, with_images: bool) -> dict[str, Any]:
+    """PCollections `photos` and `rejects` of pairs with the source's name."""
     import apache_beam as beam
 
-    from beam_pipelines import batches, doctor, files, rejects, sources
+    from beam_pipelines import batches, sources
 
-    p = beam.Pipeline(options=beam_options)
     read: dict[str, list] = {"photos": [], "rejects": []}
     for name, source in parts(config.source()).items():
         found = p | f"Read {name}" >> sources.ReadPhotos(
-            source, with_images=settings.images != "coordinates"
+            source, with_images=with_images
         )
         for what, part in read.items():
             # (str, Photos | Reject)
@@ -213,10 +210,22 @@ def pipeline(
                 | f"Count {what} of {name}" >> beam.Map(batches.count_read)
                 | f"Name {what} of {name}" >> beam.Map(_named, name)
             )
-    named = {
+    return {
         what: part | f"All {what}" >> beam.Flatten()
         for what, part in read.items()
     }
+
+
+def pipeline(
+    config: Config, beam_options: Any, settings: Any, out: str, result_path: str
+) -> Any:
+    """The Beam pipeline, which leaves its result as a JSON file."""
+    import apache_beam as beam
+
+    from beam_pipelines import doctor, files, rejects
+
+    p = beam.Pipeline(options=beam_options)
+    named = _read(p, config, settings.images != "coordinates")
     examined = named | doctor.ExaminePhotos(settings)
     counts = examined["rejects"] | rejects.WriteRejects(
         files.join(out, "rejects")

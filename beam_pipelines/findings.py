@@ -248,7 +248,25 @@ def _tallied(
 def _frequent(
     values: Mapping[str, Any], photos_read: int, limits: Thresholds
 ) -> Iterator[Finding]:
-    """Places, times, owners and contents that are met again and again."""
+    """Places, times, contents and owners that are met again and again."""
+    yield from _repeated(values, photos_read, limits)
+    owner = values.get("owner")
+    if owner and owner["top"]:
+        most = -owner["top"][0][0]
+        yield Finding(
+            "warning" if most > limits.owner_share * photos_read else "note",
+            f"of the most active of {owner['distinct']:,} owners, who has"
+            f" {most / photos_read:.1%} of the photos",
+            most,
+            [owner["top"][0][3]],
+            "an owner is in one split only: one with many unbalances them",
+        )
+
+
+def _repeated(
+    values: Mapping[str, Any], photos_read: int, limits: Thresholds
+) -> Iterator[Finding]:
+    """Places, times and contents of more than one photo."""
     texts = {
         "place": (
             "at places, exact to a centimetre, where others are too",
@@ -281,17 +299,6 @@ def _frequent(
                 ],
                 cure,
             )
-    owner = values.get("owner")
-    if owner and owner["top"]:
-        most = -owner["top"][0][0]
-        yield Finding(
-            "warning" if most > limits.owner_share * photos_read else "note",
-            f"of the most active of {owner['distinct']:,} owners, who has"
-            f" {most / photos_read:.1%} of the photos",
-            most,
-            [owner["top"][0][3]],
-            "an owner is in one split only: one with many unbalances them",
-        )
 
 
 def top_lines(

@@ -152,32 +152,51 @@ def pipeline(
     }
     p = beam.Pipeline(options=beam_options)
     for name, source in wanted.items():
-        read = p | f"Read {name}" >> sources.ReadPhotos(
+        found = p | f"Read {name}" >> sources.ReadPhotos(
             source, with_images=False
         )
-        bad = read.rejects | f"Rejects of {name}" >> rejects.WriteRejects(
+        bad = found.rejects | f"Rejects of {name}" >> rejects.WriteRejects(
             files.join(out, f"rejects-{name}")
         )
-        number = (
-            read.photos
-            | f"Batches of {name}" >> beam.Map(len)
-            | f"Number of {name}" >> beam.CombineGlobally(sum)
-        )
-        _ = (
-            read.photos
-            | f"Count {name}"
-            >> beam.Map(count_batch, counters[name], partition_file)
-            # dict[str, int] of a batch
-            | f"Add up {name}" >> beam.CombineGlobally(rejects.add_counts)
-            | f"Result of {name}"
-            >> beam.Map(
-                _result,
-                beam.pvalue.AsSingleton(number),
-                beam.pvalue.AsSingleton(bad),
-            )
-            | f"Write {name}" >> beam.Map(files.write_json, results[name])
-        )
+        _ = _counted(
+            name, found.photos, bad, counters[name], partition_file
+        ) | f"Write {name}" >> beam.Map(files.write_json, results[name])
     return p
+
+
+def _counted(
+    name: str, photos: Any, bad: Any, counter: Any, partition_file: Any
+) -> Any:
+    """A PCollection of one dict: the counts of a source's photos.
+
+    Args:
+      name: of the source.
+      photos: its batches.
+      bad: a dict of its rejects' counts.
+      counter: counts a batch's photos, as `count_batch` takes it.
+      partition_file: whose cells are counted in.
+    """
+    import apache_beam as beam
+
+    from beam_pipelines import rejects
+
+    number = (
+        photos
+        | f"Batches of {name}" >> beam.Map(len)
+        | f"Number of {name}" >> beam.CombineGlobally(sum)
+    )
+    return (
+        photos
+        | f"Count {name}" >> beam.Map(count_batch, counter, partition_file)
+        # dict[str, int] of a batch
+        | f"Add up {name}" >> beam.CombineGlobally(rejects.add_counts)
+        | f"Result of {name}"
+        >> beam.Map(
+            _result,
+            beam.pvalue.AsSingleton(number),
+            beam.pvalue.AsSingleton(bad),
+        )
+    )
 
 
 def count_batch(
@@ -195,6 +214,23 @@ def _result(
     return {"counts": counts, "photos": photos, "rejects": bad}
 
 
+def map_columns(cells: partition_report.Cells) -> list[Any]:
+    """What the map colours cells by: a list of web_map.Column."""
+    from planet_tf.drawing import web_map
+
+    columns = [
+        web_map.Column("Area", cells.km2, "km²"),
+        web_map.Column("Level", cells.levels, log=False),
+    ]
+    if cells.photos is None or cells.density is None:
+        return columns
+    return [
+        web_map.Column("Photos per km²", cells.density, "per km²"),
+        web_map.Column("Photos", cells.photos, "photos"),
+        *columns,
+    ]
+
+
 def map_page(
     name: str,
     partition: partition_lib.Partition,
@@ -204,17 +240,8 @@ def map_page(
     from planet_tf.drawing import web_map
     from planet_tf.geo import outlines
 
-    columns = [
-        web_map.Column("Area", cells.km2, "km²"),
-        web_map.Column("Level", cells.levels, log=False),
-    ]
     subtitle = f"{len(partition.tokens):,} cells"
     if cells.photos is not None:
-        columns = [
-            web_map.Column("Photos per km²", cells.density, "per km²"),
-            web_map.Column("Photos", cells.photos, "photos"),
-            *columns,
-        ]
         subtitle += f", {cells.photos.sum():,} photos"
     places, credits = [], ["Land: GSHHG"]
     if cells.names:
@@ -229,7 +256,7 @@ def map_page(
         subtitle,
         web_map.Cells(
             partition.tokens,
-            columns,
+            map_columns(cells),
             partition.latlng,
             "Photo mean" if cells.photos is not None else "Point",
             [str(name) for name in cells.names],

@@ -150,15 +150,12 @@ def replica_step(config: CheckTpuConfig, photos: int) -> Step:
     )
 
 
-def make_report(
-    config: CheckTpuConfig, step: Step, figures: tpu_compile.Figures
+def _memory(
+    chip: roofline.Chip, step: Step, figures: tpu_compile.Figures
 ) -> dict[str, Any]:
-    """All that is printed, from what was compiled."""
-    chip_name, _ = tpu_compile.parse_topology(config.topology)
-    chip = roofline.CHIPS[chip_name]
-    photos = config.batch_size // figures.cores
+    """Bytes of a core's memory that are needed, and whether it has them."""
     hbm = int(chip.hbm_bytes / figures.cores_per_chip)
-    memory = {
+    return {
         "arguments": figures.arguments,
         "temporaries": figures.temporaries,
         "output": figures.output,
@@ -169,6 +166,16 @@ def make_report(
         "arguments_unpadded": tpu_compile.argument_bytes(step.stablehlo),
         "compiler_says": figures.too_large,
     }
+
+
+def make_report(
+    config: CheckTpuConfig, step: Step, figures: tpu_compile.Figures
+) -> dict[str, Any]:
+    """All that is printed, from what was compiled."""
+    chip_name, _ = tpu_compile.parse_topology(config.topology)
+    chip = roofline.CHIPS[chip_name]
+    photos = config.batch_size // figures.cores
+    memory = _memory(chip, step, figures)
     report = {
         "options": dataclasses.asdict(config),
         "device": figures.device,

@@ -124,17 +124,13 @@ def make(evaluated: Evaluated) -> dict[str, Any]:
             {name: figures[name] for name in evaluated.ways}
         )
     if evaluated.ceiling is not None:
-        errors = metrics.errors_km(evaluated.ceiling.points, evaluated.truth)
-        ceiling = scores.Figures(
-            scores.score(evaluated.ceiling, errors),
-            errors[:, 0],
-            evaluated.bootstrap,
-        )
+        ceiling = _ceiling(evaluated, evaluated.ceiling)
         report["ceiling"] = ceiling.overall()
         report["ceiling_reached"] = _reached(ours, ceiling, evaluated.bootstrap)
     answers = evaluated.systems[evaluated.ours]
     if answers.probabilities is not None:
-        report["confidence"] = _confidence(evaluated, answers)
+        first = answers.probabilities[:, 0]
+        report["confidence"] = _confidence(evaluated, answers, first)
     return json_ready(report)
 
 
@@ -150,6 +146,14 @@ def _best_ways(figures: Mapping[str, scores.Figures]) -> dict[str, Any]:
         share = {"best": best, "share": overall[best][within]}
         found[f"{km}km"] = share | apart[best][within]
     return {"against": plain, "by_radius": found}
+
+
+def _ceiling(evaluated: Evaluated, answers: scores.Answers) -> scores.Figures:
+    """Figures of who always finds the right cell."""
+    errors = metrics.errors_km(answers.points, evaluated.truth)
+    return scores.Figures(
+        scores.score(answers, errors), errors[:, 0], evaluated.bootstrap
+    )
 
 
 def _reached(
@@ -176,10 +180,10 @@ def _reached(
 
 
 def _confidence(
-    evaluated: Evaluated, answers: scores.Answers
+    evaluated: Evaluated, answers: scores.Answers, probabilities: np.ndarray
 ) -> dict[str, Any]:
-    """What the first answer's probability says."""
-    confidence = np.nan_to_num(answers.probabilities[:, 0])
+    """What the probabilities (n,) of the first answers say."""
+    confidence = np.nan_to_num(probabilities)
     errors = evaluated.errors[evaluated.ours][:, 0]
     found: dict[str, Any] = {"within": {}}
     for km in metrics.RADII_KM:

@@ -132,19 +132,11 @@ def _train(
         model = task.build_model()
         optimizer = steps.Adagrad(model.trainable_variables)
     saved = checkpoints.Checkpoints(config, data, model, optimizer, write=chief)
-    step = saved.restore()
-    distribution.agree(strategy, {"step": str(step)})
-    notes = saved.notes
-    if not step:
-        notes += task.start(model)
-        # What it read it has read for itself.
-        digest = models.weights_digest(model)
-        distribution.agree(strategy, {"first weights": digest})
-    notes += plan.hints
+    step, notes = _first_step(task, strategy, model, saved)
 
     # --- loop
     log = progress.Log(config, data, write=chief)
-    log.start(step, strategy.num_replicas_in_sync, model, notes)
+    log.start(step, strategy.num_replicas_in_sync, model, [*notes, *plan.hints])
     run = Run(task, strategy, stop, model, optimizer, saved, log)
     if step < config.steps:
         _loop(run, step)
@@ -155,6 +147,24 @@ def _train(
         _export(run)
     log.close()
     distribution.barrier(strategy)
+
+
+def _first_step(
+    task: Task,
+    strategy: tf.distribute.Strategy,
+    model: keras.Model,
+    saved: checkpoints.Checkpoints,
+) -> tuple[int, list[str]]:
+    """The step that all workers start at, and notes on where from."""
+    step = saved.restore()
+    distribution.agree(strategy, {"step": str(step)})
+    notes = list(saved.notes)
+    if not step:
+        notes += task.start(model)
+        # What it read it has read for itself.
+        digest = models.weights_digest(model)
+        distribution.agree(strategy, {"first weights": digest})
+    return step, notes
 
 
 def _loop(run: Run, step: int) -> None:
