@@ -10,7 +10,7 @@ from globe import (
     s2_cell,
     s2_ids,
 )
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planet_tf.geo import geometry
@@ -34,6 +34,7 @@ def test_the_point_sets_reach_every_face_and_ids_beyond_int64():
     assert geometry.leaf_ids(*NEW_YORK) > np.uint64(2**63)
 
 
+@settings(deadline=None)
 @given(LATITUDES, LONGITUDES)
 def test_leaf_ids_are_bit_exact_for_any_point(lat, lng):
     ids = geometry.leaf_ids(np.array([lat]), np.array([lng]))
@@ -79,6 +80,7 @@ def test_known_distances(start, end, km):
     assert geometry.great_circle_km(*end, *start) == distance
 
 
+@settings(deadline=None)
 @given(LATITUDES, LONGITUDES, LATITUDES, LONGITUDES)
 def test_distances_agree_with_the_angle_between_vectors(a, b, c, d):
     start, end = geometry.to_vectors(a, b), geometry.to_vectors(c, d)
@@ -151,6 +153,7 @@ def test_longitudes_are_wrapped(lng, wrapped):
     assert geometry.wrap_lng(np.array([lng]))[0] < 180
 
 
+@settings(deadline=None)
 @given(st.floats(-1e6, 1e6))
 def test_wrapping_keeps_the_meridian_and_is_done_once(lng):
     wrapped = geometry.wrap_lng(lng)
