@@ -10,6 +10,7 @@ from photo_batches import batch
 
 from beam_pipelines import splits
 from planet_tf.geo import geometry, partition
+from planet_tf.photos.rejects import Reason, Reject
 
 
 def world(seed=0, points=4000):
@@ -62,6 +63,22 @@ def test_photos_outside_the_partition_are_rejected(save):
         )
 
 
+def test_a_reject_says_of_a_photo_where_it_is(save):
+    cells = partition.build([41.0], [-74.0], max_photos=5, min_photos=1)
+    drop = splits.DropOutside(save(cells))
+    drop.setup()
+    some = batch([48.5, 41.0], [2.25, -74.0])
+    outside, inside = drop.process(some)
+    assert inside.photo_id.tolist() == ["id1"]
+    assert outside.tag == "rejects"
+    assert outside.value == Reject(
+        "id0",
+        "assign",
+        Reason.OUTSIDE_PARTITION,
+        "no cell holds lat 48.5, lng 2.25",
+    )
+
+
 def test_with_an_other_class_no_photo_is_outside(save):
     lat, lng = world()
     cells = partition.build(
@@ -84,6 +101,13 @@ def test_a_partition_that_was_changed_meanwhile_is_refused(save):
         file.load()
 
 
+def test_a_partition_that_is_no_text_is_refused_as_none(tmp_path):
+    path = tmp_path / "partition.json"
+    path.write_bytes(b"\x89PNG\xff\xfe")
+    with pytest.raises(partition.PartitionError, match="no partition"):
+        splits.PartitionFile(str(path), "sha256:0").load()
+
+
 FRACTIONS = {"validation": 0.2, "test": 0.1}
 
 
@@ -103,6 +127,11 @@ def test_a_group_is_never_on_both_sides_of_a_split():
         sides[group if group[1] else ("place", place)].add(name)
     assert {kind for kind, _ in sides} == {"owner", "album", "place"}
     assert all(len(side) == 1 for side in sides.values())
+    # Nor are there fewer groups than that.
+    assert len(set(splits.group_keys(some))) == len(sides)
+    for split in (*FRACTIONS, "train"):
+        part = splits.only(some, split, FRACTIONS, seed=0)
+        assert part.photo_id.tolist() == some.photo_id[names == split].tolist()
 
 
 @pytest.mark.parametrize("owner", ["", "a", "album a", "owner a", "a b"])
@@ -142,6 +171,36 @@ def test_a_split_does_not_depend_on_the_order_of_the_fractions():
     assert set(names) == {"train", *fractions}
     for others in itertools.permutations(fractions.items()):
         assert (splits.of_keys(keys, dict(others), seed=0) == names).all()
+
+
+def test_a_share_begins_with_its_first_hash_and_ends_before_the_next(
+    monkeypatch,
+):
+    fractions = {"validation": 0.25, "test": 0.5}
+    expected = {
+        0: "validation",
+        2**62 - 2**10: "validation",
+        2**62: "test",
+        3 * 2**62 - 2**11: "test",
+        3 * 2**62: "train",
+        2**64 - 1: "train",
+    }
+    hashes = np.array(list(expected), np.uint64)
+    monkeypatch.setattr(splits, "hashes", lambda texts: hashes)
+    names = splits.of_keys(["key"] * len(expected), fractions, seed=0)
+    assert names.tolist() == list(expected.values())
+
+
+def test_a_split_never_changes():
+    # Shards that are written tomorrow must not mix with those of today.
+    keys = ["owner ann", "owner bob", "album trip", "place 89c4"]
+    fractions = {"validation": 0.25, "test": 0.25}
+    found = {seed: splits.of_keys(keys, fractions, seed) for seed in (0, 7)}
+    for seed, names in found.items():
+        for key, name in zip(keys, names, strict=True):
+            share = splits.hash64(f"{seed} {key}") / 2**64
+            index = min(int(share * 4), 2)
+            assert name == ("validation", "test", "train")[index]
 
 
 def test_a_split_may_take_nothing_and_may_be_of_nothing():
