@@ -153,6 +153,13 @@ def test_longitudes_are_wrapped(lng, wrapped):
     assert geometry.wrap_lng(np.array([lng]))[0] < 180
 
 
+def test_longitudes_of_any_type_are_wrapped_in_double_precision():
+    for lng in ([181, -74], np.array([181, -74], np.float32)):
+        wrapped = geometry.wrap_lng(lng)
+        assert wrapped.dtype == np.float64
+        assert wrapped.tolist() == [-179, -74]
+
+
 @settings(deadline=None)
 @given(st.floats(-1e6, 1e6))
 def test_wrapping_keeps_the_meridian_and_is_done_once(lng):

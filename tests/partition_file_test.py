@@ -1,3 +1,4 @@
+import hashlib
 import io
 import json
 
@@ -18,6 +19,55 @@ def test_a_dumped_partition_loads_as_the_same_partition(name, other_class):
     assert again == built
     assert again.fingerprint == built.fingerprint
     assert dumped(again) == text
+
+
+def small(**fields):
+    """A cell of New York and one of Bogota."""
+    known = {
+        "tokens": ("89c3", "8e3f9"),
+        "photos": (7, 2),
+        "points": ((40.75, -74.0), (4.625, -74.125)),
+        "max_photos": 10,
+        "min_photos": 2,
+        "max_level": 8,
+        "dropped": 1,
+    }
+    return partition.Partition(**known | fields)
+
+
+def fingerprint(text):
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_the_bytes_of_the_file_and_its_fingerprint_never_change():
+    built = small(made_by={partition.TRAIN_SPLIT: {"seed": 0}})
+    assert built.fingerprint == fingerprint("other=0\n89c3\n8e3f9\n")
+    assert (
+        dumped(built)
+        == f"""{{
+ "dropped_photos": 1,
+ "fingerprint": "{built.fingerprint}",
+ "format": "planet_tf.partition",
+ "kept_photos": 9,
+ "made_by": {{
+  "train_split": {{
+   "seed": 0
+  }}
+ }},
+ "max_level": 8,
+ "max_photos": 10,
+ "min_photos": 2,
+ "other_class": false,
+ "version": 1,
+ "cells": [
+  {{"token": "89c3", "photos": 7, "lat": 40.75, "lng": -74.0}},
+  {{"token": "8e3f9", "photos": 2, "lat": 4.625, "lng": -74.125}}
+ ]
+}}
+"""
+    )
+    other = small(other_class=True)
+    assert other.fingerprint == fingerprint("other=1\n89c3\n8e3f9\n")
 
 
 def test_the_file_has_a_cell_a_line_with_token_and_photos():
