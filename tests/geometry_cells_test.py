@@ -51,6 +51,21 @@ def test_cell_vectors_are_the_centres_of_s2geometry(level):
     )
 
 
+@pytest.mark.parametrize(
+    "function",
+    [
+        geometry.cell_vectors,
+        geometry.children,
+        geometry.levels,
+        geometry.range_bounds,
+        lambda ids: geometry.parents(ids, 0),
+    ],
+)
+def test_ids_may_be_a_list_of_numbers(function):
+    ids = geometry.from_tokens(["1", "89c25", "b"])  # one beyond int64
+    np.testing.assert_array_equal(function(ids.tolist()), function(ids))
+
+
 def test_a_cell_holds_its_own_centre_at_every_level():
     points = np.concatenate([p[::9] for p in POINT_SETS.values()])
     leaves = geometry.leaf_ids(*points.T)
