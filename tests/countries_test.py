@@ -477,7 +477,7 @@ def test_without_the_package_it_says_what_to_install(monkeypatch):
 
 def test_no_code_of_the_package_is_run():
     code = (
-        "import sys; from planet_tf import countries; countries.countries();"
+        "import sys; from planet_tf.geo import countries; countries.countries();"
         " print(*sys.modules)"
     )
     done = subprocess.run(

@@ -221,7 +221,8 @@ def test_a_figure_becomes_a_file_of_each_format():
 
 
 def test_matplotlib_is_imported_only_to_draw():
-    code = "import sys; from planet_tf import maps, pictures, draw;"
+    code = "import sys; from planet_tf import draw;"
+    code += "from planet_tf.drawing import maps, pictures;"
     code += "assert not {'matplotlib', 'tensorflow'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 

@@ -315,7 +315,7 @@ def test_the_inverse_of_the_projection_is_one():
 
 
 def test_matplotlib_is_imported_only_to_draw():
-    code = "import sys; from planet_tf import track_maps;"
+    code = "import sys; from planet_tf.drawing import track_maps;"
     code += "assert not {'matplotlib', 'tensorflow'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
