@@ -16,6 +16,7 @@ import contextlib
 import dataclasses
 import os
 import pathlib
+import re
 import shlex
 import signal
 import subprocess
@@ -76,7 +77,7 @@ class QuickstartConfig:
         choices=("all", *VARIANTS),
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not self.variants:
             raise UsageError("--variants is empty; name one or more, or all")
         if "all" in self.variants and len(self.variants) > 1:
@@ -191,7 +192,7 @@ def summary(config: QuickstartConfig) -> str:
     photos = (out / "report" / "report.md").read_text("utf-8")
     albums = (out / "album_report" / "report.md").read_text("utf-8")
     return (
-        photos.partition("## Other figures")[0]
+        re.sub(r"(?ms)^## Other figures.*", "", photos)
         + albums
         + _FILES.format(
             out=out,

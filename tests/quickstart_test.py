@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from planet_tf import config_flags, quickstart
+from planet_tf import config_flags, launcher, quickstart
 from planet_tf.quickstart import QuickstartConfig, Stage
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -246,6 +246,26 @@ def test_a_signal_ends_the_program_that_runs(number, maker, tmp_path):
     with pytest.raises(ProcessLookupError):
         os.kill(int(up.read_text()), 0)
     assert not (tmp_path / "second").exists()
+
+
+def test_the_end_names_figures_files_and_commands_that_are_understood(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    for stage in quickstart.plan(parsed("--out=q")):
+        path = tmp_path / stage.result
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("| network |\n\n## Other figures\n\n| prior |\n")
+    albums = tmp_path / "q/album_report/report.md"
+    albums.write_text("| album average |\n\n## Other figures of albums\n")
+    assert quickstart.main(["quickstart", "--out=q"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("| network |\n\n| album average |\n\n## Other")
+    assert "| prior |" not in said
+    assert f"export PATH={pathlib.Path(sys.executable).parent}:" in said
+    line = said.replace("\\\n", "").split("python -m planet_tf.launcher")[1]
+    assert launcher.main(["launcher", *line.split(), "--dry_run"]) == 0
+    assert "--steps=4500" in capsys.readouterr().out
 
 
 @pytest.mark.slow
