@@ -10,6 +10,7 @@ import time
 import pytest
 
 from planet_tf import config_flags, launcher, quickstart
+from planet_tf.options import album_variants
 from planet_tf.quickstart import QuickstartConfig, Stage
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -154,6 +155,7 @@ def test_all_album_models_are_trained_and_the_last_one_answers():
         "bidirectional_repeated",
         "bidirectional",
     ]
+    assert set(trained) == set(album_variants.VARIANTS)
     assert "--model_dir=quickstart/album_models/bidirectional" in (
         stages[-1].command
     )
