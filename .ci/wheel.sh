@@ -24,7 +24,8 @@ python -m build --outdir "$work/dist" >"$work/build.log" 2>&1 || {
   exit 1
 }
 wheel=$(echo "$work"/dist/*.whl)
-git ls-files planet_tf beam_pipelines | grep -v '/BUILD$' | sort >"$work/code"
+git ls-files -co --exclude-standard planet_tf beam_pipelines |
+  grep -v '/BUILD$' | sort >"$work/code"
 python -m zipfile -l "$wheel" | awk 'NR > 1 {print $1}' |
   grep -v '^planet_tf-[^/]*\.dist-info/' | same wheel "$work/code"
 printf '%s\n' LICENSE PKG-INFO README.md pyproject.toml setup.cfg setup.py |
