@@ -121,7 +121,7 @@ def test_a_signal_ends_the_wait(monkeypatch, number):
 def test_an_alarm_ends_a_process_that_hangs_with_pythons_lock():
     code = """
 import ctypes
-from planet_tf import distribution
+from planet_tf.training import distribution
 distribution._JOIN_SECONDS = 1
 with distribution._alarm():
     pass
@@ -246,9 +246,12 @@ def test_other_errors_are_not_taken_for_the_end_of_a_peer(monkeypatch, error):
 
 WORKER = """
 import os, sys
-from planet_tf import config, distribution, preemption, rendezvous
+from planet_tf.options import train_config
+from planet_tf.training import distribution
+from planet_tf.workers import preemption, rendezvous
 index = int(sys.argv[1])
-options = config.TrainConfig(shards="s", model_dir="m", startup_timeout=300.0)
+options = train_config.TrainConfig(
+    shards="s", model_dir="m", startup_timeout=300.0)
 stop = preemption.StopSignals()
 strategy = distribution.make_strategy(options, stop)
 import tensorflow as tf

@@ -200,7 +200,7 @@ def test_members_are_bound_to_their_cpus(tmp_path):
 # A program that runs a gang of three and writes down how that ended.
 LAUNCHER = """
 import os, sys
-from planet_tf import gang
+from planet_tf.workers import gang
 gang.POLL_SECONDS = 0.02
 body = sys.argv[2]
 members = [

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.skipif(
 # Pages that the kernel had to give while a block was freed and asked for again.
 _PROGRAM = """
 import resource, sys
-from planet_tf import memory
+from planet_tf.sizing import memory
 kept = memory.keep_freed() if "keep" in sys.argv else None
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -57,7 +57,7 @@ def test_without_a_signal_of_its_own_a_stop_counts_as_terminated():
 
 PROGRAM = """
 import os, signal, sys, time
-from planet_tf import preemption
+from planet_tf.workers import preemption
 {before}
 stop = preemption.StopSignals()
 {after}
@@ -136,11 +136,13 @@ def test_an_ignored_interrupt_stays_ignored():
 def test_tensorflow_takes_sigterm_and_it_is_taken_back():
     work = """
 import json, tensorflow as tf
-from planet_tf import config, distribution, machine
+from planet_tf.options import train_config
+from planet_tf.training import distribution
+from planet_tf.workers import machine
 address = f"127.0.0.1:{machine.ports(1)[0]}"
 os.environ["TF_CONFIG"] = json.dumps({
     "cluster": {"worker": [address]}, "task": {"type": "worker", "index": 0}})
-options = config.TrainConfig(shards="s", model_dir="m")
+options = train_config.TrainConfig(shards="s", model_dir="m")
 distribution.make_strategy(options, stop if sys.argv[1:] == ["back"] else None)
 print("made", flush=True)
 time.sleep(3)
