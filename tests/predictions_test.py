@@ -4,6 +4,7 @@ import pytest
 from planet_tf.tables.predictions import (
     Columns,
     PredictionsError,
+    read_all,
     read_predictions,
 )
 
@@ -127,3 +128,42 @@ def test_photos_can_be_taken_by_mask(read):
     some = found.take(np.array([False, True]))
     assert (some.ids, some.tokens) == (["b"], [["1c"]])
     assert some.points.tolist() == [[[3, 4]]] and len(some) == 1
+
+
+@pytest.fixture
+def read_both(tmp_path):
+    """Reads CSV files with two contents by one glob."""
+
+    def read(first, second):
+        (tmp_path / "1.csv").write_text(
+            "id,lat,lng,probability,token\n" + first
+        )
+        (tmp_path / "2.csv").write_text(
+            "id,lat,lng,probability,token\n" + second
+        )
+        return read_all(str(tmp_path / "*.csv"))
+
+    return read
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_a_file_without_an_answer_is_read_beside_others(read_both, swapped):
+    lines = "a,1,2,0.5,101\n", "b,,,,\n"
+    found = read_both(*lines[:: -1 if swapped else 1])
+    order = np.argsort(found.ids)
+    np.testing.assert_equal(found.points[order], [[[1, 2]], [[NAN, NAN]]])
+    np.testing.assert_equal(found.probabilities[order], [[0.5], [NAN]])
+    assert found.tokens[order].tolist() == [["101"], [""]]
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+@pytest.mark.parametrize(
+    ("line", "part"),
+    [("b,3,4,,101\n", "no answer has a prob"), ("b,3,4,0.5,\n", "has a cell")],
+)
+def test_files_of_which_not_all_say_as_much_are_refused(
+    read_both, line, part, swapped
+):
+    lines = "a,1,2,0.5,101\n", line
+    with pytest.raises(PredictionsError, match=part):
+        read_both(*lines[:: -1 if swapped else 1])

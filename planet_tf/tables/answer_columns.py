@@ -153,9 +153,9 @@ def _of_answers(
             raise LayoutError(_ambiguous(field, first, second, columns))
         ranks[1] = ranks.pop(None)  # lat, lng, lat_2, lng_2
     numbers = sorted(ranks, key=lambda rank: rank or 0)
-    first = numbers[0] if numbers else None
-    if first is not None and (
-        first > 1 or numbers != list(range(first, first + len(numbers)))
+    least = numbers[0] if numbers else None
+    if least is not None and (
+        least > 1 or numbers != list(range(least, least + len(numbers)))
     ):
         raise LayoutError(
             f"its columns for {field} have the ranks"

@@ -66,7 +66,7 @@ def read(path: str, columns: Columns, whose: str) -> Rows:
             parts.append(_part(path, keys, lines, photos))
     rows = _joined(path, keys, parts)
     if keys.list and rows.rank is not None:
-        rows = _in_order(rows)
+        rows = _in_order(rows, rows.rank)
     return rows
 
 
@@ -74,38 +74,33 @@ def _joined(path: str, keys: _Keys, parts: Sequence["_Part"]) -> Rows:
     counts = np.concatenate([part.counts for part in parts])
     numbers = np.concatenate([part.lines for part in parts])
     inside = np.arange(max(1, int(counts.max()))) < counts[:, None]
-
-    def column(field: str) -> np.ndarray | None:
-        if field not in parts[0].columns:
-            return None
-        return np.concatenate([part.columns[field] for part in parts])
-
-    def grid(field: str, fill: Any, kind: Any) -> np.ndarray | None:
-        values = column(field)
-        if values is None:
-            return None
-        found = np.full(inside.shape, fill, kind)
-        found[inside] = values
-        return found
-
+    columns = {
+        field: np.concatenate([part.columns[field] for part in parts])
+        for field in parts[0].columns
+    }
+    of_answers = (*_OF_ANSWERS, "rank") if keys.list else _OF_ANSWERS
+    for field in columns.keys() & of_answers:
+        empty = ("", object) if field == "token" else (np.nan, float)
+        grid = np.full(inside.shape, *empty)
+        grid[inside] = columns[field]
+        columns[field] = grid
     return Rows(
         path=path,
         layout=keys.layout,
-        ids=column("id"),
-        lat=grid("lat", np.nan, float),
-        lng=grid("lng", np.nan, float),
-        probability=grid("probability", np.nan, float),
-        token=grid("token", "", object),
-        rank=grid("rank", np.nan, float) if keys.list else column("rank"),
-        group=column("group"),
+        ids=columns["id"],
+        lat=columns["lat"],
+        lng=columns["lng"],
+        probability=columns.get("probability"),
+        token=columns.get("token"),
+        rank=columns.get("rank"),
+        group=columns.get("group"),
         row=np.broadcast_to(np.arange(len(counts))[:, None], inside.shape),
         lines=lambda rows: numbers[list(rows)].tolist(),
     )
 
 
-def _in_order(rows: Rows) -> Rows:
+def _in_order(rows: Rows, rank: np.ndarray) -> Rows:
     """Without the ranks (n, k) of lists, which have to be their order's."""
-    rank = rows.rank
     first = 1 if np.nanmin(rank, initial=1) > 0 else 0
     rows.refuse(
         ~np.isnan(rows.lat) & (rank != first + np.arange(rank.shape[1])),
@@ -185,15 +180,16 @@ def _find_keys(path: str, columns: Columns, whose: str) -> _Keys:
     for _, [value] in _chunks(path, 1):
         names = list(value)
         place = column_names.find(names, LISTS)
-        answers = place is not None and value[names[place]]
+        key = None if place is None else names[place]
+        answers = None if key is None else value[key]
         if (
-            isinstance(answers, list)
+            key is not None
+            and isinstance(answers, list)
             and answers
             and isinstance(answers[0], dict)
         ):
-            layout = _nested(value, names[place], columns, whose)
-            return _Keys(layout, names[place])
-        if place is None or answers:
+            return _Keys(_nested(value, key, columns, whose), key)
+        if key is None or answers:
             layout = answer_columns.find_layout(names, columns, whose)
             return _Keys(layout, None)
     raise PredictionsError(f"{path}: no line has an answer")
@@ -233,10 +229,10 @@ def _part(
     photos: Sequence[Mapping[str, Any]],
 ) -> _Part:
     try:
-        counts, found = _gather(keys, photos)
+        lengths, found = _gather(keys, photos)
     except _MALFORMED:
         raise _malformed_error(path, keys, lines, photos) from None
-    counts = np.array(counts, np.int64)
+    counts = np.array(lengths, np.int64)
     line_of = {field: np.repeat(lines, counts) for field in found}
     for field in ("id", "group", "rank"):
         if field not in found:

@@ -194,7 +194,7 @@ def matches(name: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def open_file(path: str) -> Iterator[IO[bytes]]:
+def open_file(path: str) -> Iterator[IO[bytes] | gzip.GzipFile]:
     """The bytes of a file, unpacked if gzip has packed them.
 
     Raises:

@@ -103,7 +103,7 @@ def _dialect(
     """The delimiter by which there are columns, and these."""
     text = head.decode(errors="replace")
     line = text.lstrip().partition("\n")[0]
-    failure = None
+    failures = []
     for delimiter in sorted(_DELIMITERS, key=line.count, reverse=True):
         skip, cells = _first_row(text, delimiter)
         # Such tables are without quotes too: what looks like one is text.
@@ -113,10 +113,10 @@ def _dialect(
         try:
             layout = answer_columns.find_layout(cells, columns, whose)
         except answer_columns.LayoutError as error:
-            failure = failure or _of_header(error, cells)
+            failures.append(_of_header(error, cells))
         else:
             return _Dialect(layout, delimiter, skip + 1)
-    raise failure
+    raise failures[0]
 
 
 def _first_row(text: str, delimiter: str) -> tuple[int, list[str]]:
@@ -159,35 +159,40 @@ class _Reader:
 
     def rows(self) -> Rows:
         """All rows; PredictionsError names values that are no numbers."""
-        lat, lng, probability, rank = map(
-            self._numbers, ("lat", "lng", "probability", "rank")
-        )
+        there = {field for field, at in self._layout.fields.items() if at}
+        numbers = {
+            field: self._numbers(field)
+            for field in ("lat", "lng", "probability", "rank")
+            if field in there
+        }
         self._check()
-        group, token = self._words("group"), self._words("token")
+        words = {
+            field: self._words(field)
+            for field in ("group", "token")
+            if field in there
+        }
         ids = pc.utf8_trim_whitespace(self._column("id"))
         rows = np.arange(len(self._table))[:, None]
         return Rows(
             path=self._path,
             layout=self._layout,
             ids=ids.to_numpy(zero_copy_only=False),
-            lat=lat,
-            lng=lng,
-            probability=probability,
-            token=token,
-            rank=None if rank is None else rank[:, 0],
-            group=None if group is None else group[:, 0],
-            row=np.broadcast_to(rows, lat.shape),
+            lat=numbers["lat"],
+            lng=numbers["lng"],
+            probability=numbers.get("probability"),
+            token=words.get("token"),
+            rank=numbers["rank"][:, 0] if "rank" in there else None,
+            group=words["group"][:, 0] if "group" in there else None,
+            row=np.broadcast_to(rows, numbers["lat"].shape),
             lines=self._lines,
         )
 
     def _column(self, field: str, answer: int = 0) -> pa.ChunkedArray:
         return self._table.column(str(self._layout.fields[field][answer]))
 
-    def _numbers(self, field: str) -> np.ndarray | None:
+    def _numbers(self, field: str) -> np.ndarray:
         """A field's columns (n, k); what is no number is kept as a fault."""
-        count = len(self._layout.fields.get(field, ()))
-        if not count:
-            return None
+        count = len(self._layout.fields[field])
         found = np.empty((len(self._table), count))
         for j in range(count):
             found[:, j], bad = _to_numbers(
@@ -209,11 +214,9 @@ class _Reader:
                 " is no comma), or nothing where there is no answer",
             )
 
-    def _words(self, field: str) -> np.ndarray | None:
+    def _words(self, field: str) -> np.ndarray:
         """A field's columns (n, k) as str objects, equal ones held once."""
-        count = len(self._layout.fields.get(field, ()))
-        if not count:
-            return None
+        count = len(self._layout.fields[field])
         columns = [_shared_texts(self._column(field, j)) for j in range(count)]
         return np.stack(columns, 1)
 

@@ -6,7 +6,6 @@ out or counts as wrong is in the counts, which belong in the report.
 """
 
 import dataclasses
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -221,7 +220,7 @@ def _hints(truth: Truth, predictions: Predictions, match: str) -> list[str]:
     return hints
 
 
-def _some(ids: Sequence[str]) -> str:
+def _some(ids: np.ndarray) -> str:
     more = ", ..." if len(ids) > _LISTED else ""
     return ", ".join(repr(str(x)) for x in ids[:_LISTED]) + more
 

@@ -74,7 +74,7 @@ def read_predictions(path: str, columns: Columns | None = None) -> Predictions:
     rows = answer_tables.read(path, columns or Columns(), column_names.ANSWER)
     answer_rows.check_places(rows)
     if rows.rank is not None:
-        rows = _ranked(rows)
+        rows = _ranked(rows, rows.rank)
     _check_gaps(rows)
     answered = ~np.isnan(rows.lat)
     return Predictions(
@@ -107,74 +107,98 @@ def read_all(name: str, columns: Columns | None = None) -> Predictions:
                 f" {', '.join(first.columns)}: files that are read together"
                 " have the same columns"
             )
+    _check_same(paths, parts, "probability", "probabilities")
+    _check_same(paths, parts, "cell", "tokens")
     return _together(parts) if len(parts) > 1 else first
+
+
+def _check_same(
+    paths: Sequence[str], parts: Sequence[Predictions], what: str, name: str
+) -> None:
+    """Raises PredictionsError if answers of some files have no `what`."""
+    with_it: dict[bool, str] = {}
+    for path, part in zip(paths, parts, strict=True):
+        if not np.isnan(part.points).all():
+            with_it[getattr(part, name) is not None] = path
+    if len(with_it) > 1:
+        raise PredictionsError(
+            f"{with_it[False]}: no answer has a {what}, where those of"
+            f" {with_it[True]} have one. Give one for each answer, or for none"
+        )
 
 
 def _together(parts: Sequence[Predictions]) -> Predictions:
     """Predictions one after the other, with as many answers as any has."""
-    most = max(part.points.shape[1] for part in parts)
+    shape = sum(map(len, parts)), max(part.points.shape[1] for part in parts)
 
-    def joined(arrays: Sequence[np.ndarray | None], nothing) -> Any:
-        if arrays[0] is None:
+    def joined(arrays: Sequence[np.ndarray | None], empty: np.ndarray) -> Any:
+        if all(array is None for array in arrays):
             return None
-        wide = []
-        for array in arrays:
-            width = [(0, 0)] * array.ndim
-            width[1] = (0, most - array.shape[1])
-            wide.append(np.pad(array, width, constant_values=nothing))
-        return np.concatenate(wide)
+        start = 0
+        for part, array in zip(parts, arrays, strict=True):
+            if array is not None:  # else no photo of the part has an answer
+                rows = slice(start, start + len(part))
+                empty[rows, : array.shape[1]] = array
+            start += len(part)
+        return empty
 
     return Predictions(
         ids=np.concatenate([part.ids for part in parts]),
-        points=joined([part.points for part in parts], np.nan),
-        probabilities=joined([part.probabilities for part in parts], np.nan),
-        tokens=joined([part.tokens for part in parts], ""),
+        points=joined([p.points for p in parts], np.full((*shape, 2), np.nan)),
+        probabilities=joined(
+            [part.probabilities for part in parts], np.full(shape, np.nan)
+        ),
+        tokens=joined(
+            [part.tokens for part in parts], np.full(shape, "", object)
+        ),
         columns=parts[0].columns,
     )
 
 
-def _ranked(rows: Rows) -> Rows:
-    """One row a photo, of rows that hold an answer each."""
+def _ranked(rows: Rows, rank: np.ndarray) -> Rows:
+    """One row a photo, of rows that hold an answer each, of a rank (n,)."""
     name = rows.layout.name("rank")
-    rank = rows.rank[:, None]
     rows.refuse(
-        ~((rank >= 0) & (rank == np.floor(rank))),
+        ~((rank >= 0) & (rank == np.floor(rank)))[:, None],
         "rows without a rank",
-        lambda i, j: f"{name} is {rank[i, j]:g}",
+        lambda i, _: f"{name} is {rank[i]:g}",
         "Ranks are 1, 2, 3, ... for each photo, 1 the best",
     )
     coded = pa.array(rows.ids).dictionary_encode()
     photo = coded.indices.to_numpy().astype(np.int64)
-    place = rows.rank.astype(np.int64) - int(rows.rank.min() > 0)
+    place = rank.astype(np.int64) - int(rank.min() > 0)
     counts = np.bincount(photo)
     # A photo's ranks are complete if each is below their number, and met once.
     known = np.sort(photo * counts.max() + np.minimum(place, counts.max() - 1))
     if (place >= counts[photo]).any() or (np.diff(known) == 0).any():
-        _refuse_ranks(rows, photo, place, counts)
+        _refuse_ranks(rows, rank, photo, place, counts)
     at = photo, place
     shape = len(counts), int(counts.max())
 
-    def grid(values: np.ndarray | None, fill: object) -> np.ndarray | None:
-        if values is None:
-            return None
+    def grid(values: np.ndarray, fill: Any) -> np.ndarray:
         found = np.full(shape, fill, values.dtype)
         found[at] = values[:, 0]
         return found
 
+    probability, token = rows.probability, rows.token
     return dataclasses.replace(
         rows,
         ids=coded.dictionary.to_numpy(zero_copy_only=False),
         lat=grid(rows.lat, np.nan),
         lng=grid(rows.lng, np.nan),
-        probability=grid(rows.probability, np.nan),
-        token=grid(rows.token, ""),
+        probability=None if probability is None else grid(probability, np.nan),
+        token=None if token is None else grid(token, ""),
         row=grid(rows.row, 0),
         rank=None,
     )
 
 
 def _refuse_ranks(
-    rows: Rows, photo: np.ndarray, place: np.ndarray, counts: np.ndarray
+    rows: Rows,
+    rank: np.ndarray,
+    photo: np.ndarray,
+    place: np.ndarray,
+    counts: np.ndarray,
 ) -> None:
     """Raises PredictionsError that names the ranks which are not 1, 2, 3."""
     order = np.lexsort((place, photo))
@@ -184,7 +208,7 @@ def _refuse_ranks(
     rows.refuse(
         (place != expected)[:, None],
         "ranks that are met twice, or whose better ones are missing",
-        lambda i, j: f"rank {rows.rank[i]:g} of photo {rows.ids[i]!r}",
+        lambda i, _: f"rank {rank[i]:g} of photo {rows.ids[i]!r}",
         "Ranks are 1, 2, 3, ... for each photo, each of them once",
     )
 
@@ -229,8 +253,14 @@ def _probabilities(rows: Rows, answered: np.ndarray) -> np.ndarray | None:
         lambda i, j: f"photo {rows.ids[i]!r}, answer {j + 1}",
         "Give one for each answer, or for none",
     )
-    given = np.where(answered, given, np.nan)
-    rising = np.zeros_like(answered)
+    known = np.where(answered, given, np.nan)
+    _refuse_rising(rows, known)
+    return known
+
+
+def _refuse_rising(rows: Rows, given: np.ndarray) -> None:
+    """Refuses answers (n, k) that are not in the order of probability."""
+    rising = np.zeros(given.shape, bool)
     rising[:, 1:] = given[:, 1:] > given[:, :-1] + _ROUNDING
     rows.refuse(
         rising,
@@ -242,16 +272,16 @@ def _probabilities(rows: Rows, answered: np.ndarray) -> np.ndarray | None:
         "The first answer counts: put each photo's answers in the order that is"
         " meant, or leave the probabilities out",
     )
-    return given
 
 
 def _tokens(rows: Rows, answered: np.ndarray) -> np.ndarray | None:
     """Tokens of the answers' cells; None if there is not one."""
-    if rows.token is None or not (rows.token != "").any():
+    given = rows.token
+    if given is None or not (given != "").any():
         return None
-    coded = pa.array(rows.token.ravel()).dictionary_encode()
+    coded = pa.array(given.ravel()).dictionary_encode()
     texts = coded.dictionary.to_pylist()
-    code = coded.indices.to_numpy().reshape(rows.token.shape)
+    code = coded.indices.to_numpy().reshape(given.shape)
     causes = np.array(
         [cell_tokens.damage(text) if text else "" for text in texts], object
     )
@@ -259,14 +289,14 @@ def _tokens(rows: Rows, answered: np.ndarray) -> np.ndarray | None:
         (causes != "")[code],
         "names that are no S2 cells",
         lambda i, j: (
-            f"{rows.layout.name('token', j)} is {rows.token[i, j]!r}:"
+            f"{rows.layout.name('token', j)} is {given[i, j]!r}:"
             f" {causes[code[i, j]]}"
         ),
         f"Write tokens as text, in CSV as {cell_tokens.PREFIX}0994, which no"
         " spreadsheet takes for a number",
     )
     rows.refuse(
-        answered & (rows.token == ""),
+        answered & (given == ""),
         "answers without a cell, where others have one",
         lambda i, j: f"photo {rows.ids[i]!r}, answer {j + 1}",
         "Give one for each answer, or for none",
