@@ -92,7 +92,7 @@ class Bootstrap:
             np.bincount(own, minlength=self.groups)
             for own in (group[:low], group)
         )
-        found = []
+        found: list[float] = []
         for weights in self._batches():
             weights = weights.astype(np.int64)
             start, total = weights @ below, weights @ all_photos

@@ -7,7 +7,7 @@ whole numbers, so that the counts of parts add up to those of the whole.
 
 import collections
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -102,7 +102,8 @@ def count_within(
     centres = geometry.from_vectors(geometry.cell_vectors(partition.ids))
     counts = {"photos": len(inside), "outside": int((~inside).sum())}
     for name, points in zip(ANSWERS, (centres, partition.latlng), strict=True):
-        km = geometry.great_circle_km(*points[cell].T, lat, lng)
+        answers = points[cell]
+        km = geometry.great_circle_km(answers[:, 0], answers[:, 1], lat, lng)
         for radius in metrics.RADII_KM:
             counts[f"{name} {radius}"] = int((km <= radius).sum())
     return counts
@@ -145,7 +146,7 @@ def figures(
         "photos_per_cell": quantiles(cells.photos),
         "photos_per_km2": quantiles(cells.density),
         "over_max_photos": _over_max_photos(partition, cells),
-        "densest": _table(partition, cells, _densest(cells)),
+        "densest": _densest(partition, cells),
         "at_max_level": _at_max_level(partition, cells),
         "place_names": bool(cells.names),
         "source": None if regions is None else region_figures(regions),
@@ -168,7 +169,7 @@ def region_figures(regions: Mapping[str, int]) -> dict[str, Any]:
     """
     pairs = [key.split() for key in regions]
     photos = list(regions.values())
-    totals = collections.Counter()
+    totals: collections.Counter[str] = collections.Counter()
     for (kind, _), n in zip(pairs, photos, strict=True):
         totals[kind] += n
     result = {KEPT: totals[KEPT], DROPPED: totals[DROPPED]}
@@ -225,13 +226,14 @@ def _over_max_photos(
         return None
     over = np.flatnonzero(cells.photos > partition.max_photos)
     order = np.argsort(-cells.photos[over], kind="stable")
-    return _table(partition, cells, over[order])
+    return _table(partition, cells, cells.photos, over[order])
 
 
-def _densest(cells: Cells) -> np.ndarray | None:
-    if cells.density is None:
+def _densest(partition: Partition, cells: Cells) -> list[dict[str, Any]] | None:
+    if cells.photos is None:
         return None
-    return np.argsort(-cells.density, kind="stable")[:TOP]
+    rows = np.argsort(-cells.photos / cells.km2, kind="stable")[:TOP]
+    return _table(partition, cells, cells.photos, rows)
 
 
 def _at_max_level(partition: Partition, cells: Cells) -> dict[str, Any] | None:
@@ -248,18 +250,16 @@ def _at_max_level(partition: Partition, cells: Cells) -> dict[str, Any] | None:
 
 
 def _table(
-    partition: Partition, cells: Cells, rows: Sequence[int] | None
-) -> list[dict[str, Any]] | None:
+    partition: Partition, cells: Cells, photos: np.ndarray, rows: np.ndarray
+) -> list[dict[str, Any]]:
     """Facts of some cells."""
-    if rows is None:
-        return None
     return [
         {
             "token": partition.tokens[k],
             "level": int(cells.levels[k]),
-            "photos": int(cells.photos[k]),
+            "photos": int(photos[k]),
             "km2": float(cells.km2[k]),
-            "photos_per_km2": float(cells.density[k]),
+            "photos_per_km2": float(photos[k] / cells.km2[k]),
             "lat": partition.points[k][0],
             "lng": partition.points[k][1],
             "place": str(cells.names[k]) if cells.names else None,

@@ -146,8 +146,7 @@ def by_photos(partition: Partition, cell: np.ndarray) -> Grouping:
     """By how many photos made the cell (n,), in quarters of the cells."""
     photos = np.array(partition.photos)
     bounds = np.unique(np.quantile(photos, _QUANTILES, method="lower"))
-    edges = [photos.min() - 1, *bounds, photos.max()]
-    edges = np.unique(edges)
+    edges = np.unique([photos.min() - 1, *bounds, photos.max()])
     names = [
         f"{low + 1:,} to {high:,}"
         for low, high in zip(edges[:-1], edges[1:], strict=True)

@@ -50,7 +50,7 @@ def error_histogram(errors: np.ndarray) -> "Figure":
     axes = figure.add_subplot()
     known = errors[np.isfinite(errors)]
     edges = np.geomspace(_LEAST_KM, 20_100, 54)
-    axes.hist(np.maximum(known, _LEAST_KM), edges, color="#3b6ea5")
+    axes.hist(np.maximum(known, _LEAST_KM), edges.tolist(), color="#3b6ea5")
     axes.set_xscale("log")
     axes.set_xticks(metrics.RADII_KM, [f"{km:,}" for km in metrics.RADII_KM])
     axes.set_xlabel("error of the first answer, km")

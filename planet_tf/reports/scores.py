@@ -93,7 +93,7 @@ def score_errors(errors: np.ndarray) -> dict[str, np.ndarray]:
     return found
 
 
-def geoscore(km: np.ndarray) -> np.ndarray:
+def geoscore(km: np.ndarray | float) -> np.ndarray:
     """Points (n,) for errors (n,) in km, as the game gives them."""
     return _GEOSCORE_POINTS * np.exp(-km / _GEOSCORE_KM)
 

@@ -34,7 +34,7 @@ class Cluster:
     index: int
     source: str = "local"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not 0 <= self.index < len(self.addresses):
             raise ClusterError(
                 f"{self.source}: this is worker {self.index}, of workers 0 to"

@@ -41,7 +41,7 @@ class StopSignals:
       number: the signal that came, None before.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.number: int | None = None
         self._came = float("-inf")
         self._numbers = [

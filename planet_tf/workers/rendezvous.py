@@ -164,11 +164,16 @@ async def _call(index: int, peer: _Peer, hello: bytes) -> None:
         except TimeoutError:
             peer.trouble = "no answer"
         except OSError as error:
-            known = error.errno is not None and error.errno > 0
-            text = os.strerror(error.errno) if known else error.strerror
-            peer.trouble = text or str(error)
+            peer.trouble = _cause(error)
         if not peer.answered:
             await asyncio.sleep(_RETRY_SECONDS)
+
+
+def _cause(error: OSError) -> str:
+    """What is wrong in the system's words, not in asyncio's own."""
+    if error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno)
+    return error.strerror or str(error)
 
 
 async def _ask(host: str, port: int, hello: bytes) -> bytes:
@@ -219,7 +224,7 @@ def _listen(cluster: Cluster) -> socket.socket:
     except OSError as error:
         raise ClusterError(
             f"{cluster.source}: port {port}, of worker {cluster.index}, cannot"
-            f" be used here ({os.strerror(error.errno)}); is a worker of the"
+            f" be used here ({_cause(error)}); is a worker of the"
             " same index running on this machine?"
         ) from error
 

@@ -54,7 +54,7 @@ def run(
                 return 128 + signals[0] if any(ends.codes) else 0
             if ends.first is None:
                 return 0
-            _report(ends, console)
+            _report(ends.first, ends.code, console)
             if console.step > furthest:
                 furthest, restarts = console.step, 0
             if ends.code < 128 or restarts == policy.most:
@@ -81,13 +81,13 @@ def _run_once(
     )
 
 
-def _report(ends: gang.Ends, console: worker_logs.Console) -> None:
+def _report(first: int, code: int, console: worker_logs.Console) -> None:
     """Says who failed first, and shows the end of its log."""
     console.say(
-        f"worker {ends.first} failed first, with {gang.describe(ends.code)};"
-        f" all have ended; the last lines of {console.paths[ends.first]}:"
+        f"worker {first} failed first, with {gang.describe(code)};"
+        f" all have ended; the last lines of {console.paths[first]}:"
     )
-    console.tail(ends.first)
+    console.tail(first)
 
 
 def _why_not(code: int, most: int) -> str:
