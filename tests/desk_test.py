@@ -5,9 +5,10 @@ import weakref
 
 import numpy as np
 import pytest
+from starlette import testclient
 
 from planet_tf.options.asking_config import ServeConfig
-from planet_tf.serving import counters, desk
+from planet_tf.serving import asgi, counters, desk
 from planet_tf.serving.batching import Overloaded
 from planet_tf.serving.intake import Upload
 from planet_tf.serving.loaded_model import Asked
@@ -44,12 +45,12 @@ class Model:
 def make():
     made = []
 
-    def desk(**options):
+    def opened(**options):
         config = ServeConfig(model_dir="", **LIMITS | options)
         made.append(desk.Desk(Model(), config, counters.Metrics()))
         return made[-1]
 
-    yield desk
+    yield opened
     for own in made:
         own.model.go_on.set()
         own.stop()
@@ -177,3 +178,41 @@ def test_photos_that_no_thread_came_to_are_dropped_too(make, make_jpeg):
     asyncio.run(ask())
     assert watched[0]() is None
     busy.set()
+
+
+def test_the_server_stops_when_what_was_given_up_has_made_room():
+    config = ServeConfig(model_dir="", shutdown_seconds=10.0, **LIMITS)
+
+    async def stop():
+        guard = asgi.make(Model(), config)
+
+        async def given_up():
+            with guard.desk.batcher.accept(1):
+                await asyncio.sleep(0.1)
+
+        async with guard.app.router.lifespan_context(guard.app):
+            task = asyncio.create_task(given_up())
+            await asyncio.sleep(0)
+            assert guard.desk.batcher.accepted == 1
+        await task
+        return guard.desk.batcher
+
+    batcher = asyncio.run(stop())
+    assert not batcher._thread.is_alive()
+
+
+def test_a_fault_of_ours_is_told_as_all_errors_are(make_jpeg):
+    class Odd(Model):
+        def ask(self, jpegs):
+            return [Asked(np.zeros(3), None) for _ in jpegs]
+
+    config = ServeConfig(model_dir="", **LIMITS)
+    client = testclient.TestClient(
+        asgi.make(Odd(), config),
+        base_url="http://localhost",
+        raise_server_exceptions=False,
+    )
+    with client:
+        found = client.post("/api/locate", content=make_jpeg())
+    assert found.status_code == 500
+    assert found.json()["error"]["code"] == "failed"

@@ -195,6 +195,8 @@ def test_a_machine_that_must_be_coarse_is_so_in_the_game(
         (b'{"round": 1, "lat": NaN, "lng": 2}', "they are nan and 2"),
         (b'{"round": 1, "lat": Infinity, "lng": 2}', "they are inf and 2"),
         (b'{"round": 1, "lat": true, "lng": 2}', "they are True and 2"),
+        (b'{"round": 1, "lat": 1%s, "lng": 2}' % (b"0" * 400), "they are 10"),
+        (b"[" * 4000, "has to be JSON"),
     ],
 )
 def test_a_move_that_cannot_be_played_is_told(client, body, says):
@@ -228,6 +230,21 @@ def test_large_moves_and_moves_out_of_turn_are_refused(client):
     assert unknown.status_code == 404
     assert "begin another" in unknown.json()["error"]["message"]
     assert show(client, "other", 1).status_code == 404
+
+
+def test_a_guess_stands_only_once_the_model_has_answered(
+    model, small_shards, monkeypatch
+):
+    def fails(jpegs):
+        raise RuntimeError("secret")
+
+    monkeypatch.setattr(model, "ask", fails)
+    with make_client(model, small_shards) as client:
+        name = begin(client)
+        failed = guess(client, name, 1)
+        assert failed.status_code == 500
+        assert failed.json()["error"]["code"] == "failed"
+        assert guess(client, name, 2).status_code == 409  # round 1 goes on
 
 
 def test_without_photos_there_is_no_game(model):

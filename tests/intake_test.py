@@ -1,5 +1,6 @@
 import asyncio
 import dataclasses
+import re
 
 import bad_inputs
 import pytest
@@ -124,6 +125,25 @@ def test_a_form_is_refused_for_all_its_bytes_and_for_too_many_photos():
     assert "3 photos" in found.message
 
 
+def test_a_form_of_endless_parts_is_refused_early():
+    sent = 0
+
+    async def stream():
+        nonlocal sent
+        while True:
+            sent += 1
+            yield form(("comment", None, b"x"), end=False)
+
+    config = dataclasses.replace(
+        CONFIG, max_request_bytes=10_000_000, max_waiting_bytes=10_000_000
+    )
+    share = Budget(config.max_waiting_bytes).open()
+    with pytest.raises(Refused, match="more than 103 parts") as caught:
+        asyncio.run(intake.read_uploads(FORM, stream(), config, share))
+    assert (caught.value.status, caught.value.code) == (400, "bad_form")
+    assert sent < 110
+
+
 def test_a_part_that_is_too_large_is_kept_no_further_than_that():
     photos = form(("photo", "large", b"x" * 1500), ("photo", "b", b"y"))
     large, small = read(FORM, photos)
@@ -169,12 +189,17 @@ def test_odd_photos_are_refused_by_their_reason_or_taken(name):
     assert caught.value.code == str(reason)
     kinds = (Reason.NOT_AN_IMAGE, Reason.UNSUPPORTED_FORMAT)
     assert caught.value.status == (415 if reason in kinds else 422)
+    # People are not told of Python's objects, or of bytes.
+    assert not re.search(r"[<>]|\bb['\"]|\\x", caught.value.message)
 
 
 def test_the_limit_of_pixels_is_the_servers_own(make_jpeg):
     config = dataclasses.replace(CONFIG, max_pixels=80 * 60 - 1, max_bytes=9999)
-    with pytest.raises(Refused, match="80 x 60"):
+    with pytest.raises(Refused, match="of at most 4,799"):
         intake.prepare(Upload("", make_jpeg(80, 60)), 75, config)
+    # Pillow has a limit of its own, and other words.
+    with pytest.raises(Refused, match=r"of at most 4,799\.$"):
+        intake.prepare(Upload("", bad_inputs.png_bomb(30_000)), 75, config)
 
 
 def with_exif(make_jpeg, kind, latitude):

@@ -40,7 +40,7 @@ around the first cell's point half and nine tenths of the probability reach.
 If the server was started with `--min_cell_km`, no cell is narrower and every
 point stands for a cell at least that wide. Nothing of a photo is kept.
 """
-_RESPONSES = {
+_RESPONSES: dict[int | str, dict[str, Any]] = {
     code: {"description": text}
     for code, text in {
         400: "not a form, or a wrong option",
@@ -134,8 +134,8 @@ def _located(
     desk: Desk, replies: list[Reply], top: int, distribution: bool
 ) -> dict[str, Any]:
     """The answer to a request; takes milliseconds."""
-    good = [reply for reply in replies if reply.asked]
-    alone = np.stack([reply.asked.probabilities for reply in good])
+    good = [(r.name, r.photo, r.asked) for r in replies if r.photo and r.asked]
+    alone = np.stack([asked.probabilities for _, _, asked in good])
     answers = iter(answer_all(desk, alone, top, distribution))
     photos = [
         {
@@ -149,9 +149,9 @@ def _located(
     if len(replies) == 1:
         return {"photos": photos, "album": None}
     among = desk.model.ask_album(
-        [reply.asked for reply in good],
-        [reply.name for reply in good],
-        [reply.photo.taken.time for reply in good],
+        [asked for _, _, asked in good],
+        [name for name, _, _ in good],
+        [photo.taken.time for _, photo, _ in good],
     )
     answers = iter(answer_all(desk, among, top, distribution))
     album = [next(answers) if reply.asked else None for reply in replies]
@@ -169,7 +169,7 @@ def answer_all(
 ) -> list[dict[str, Any]]:
     """Answers for probabilities (n, classes), with all cells if wanted."""
     found = desk.model.answerer.answers(probabilities, top)
-    answers = [{"answer": answer.json()} for answer in found]
+    answers: list[dict[str, Any]] = [{"answer": a.json()} for a in found]
     if distribution:
         first = int(desk.model.partition.other_class)
         for answer, shares in zip(

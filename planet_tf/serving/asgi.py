@@ -1,5 +1,6 @@
 """The server as an ASGI application: its routes, errors and guards."""
 
+import asyncio
 import contextlib
 import ipaddress
 import time
@@ -11,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.types import Message, Receive, Scope, Send
 
 import planet_tf
 from planet_tf.options.asking_config import ServeConfig
@@ -32,9 +34,6 @@ _HEADERS = {
 _LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 _TOO_SLOW = 504, "too_slow", "It took too long: send fewer or smaller photos."
 
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
-
 
 def make(model: Model, config: ServeConfig) -> "Guard":
     """The application; its thread begins to answer at once.
@@ -49,7 +48,8 @@ def make(model: Model, config: ServeConfig) -> "Guard":
     @contextlib.asynccontextmanager
     async def lifespan(app: fastapi.FastAPI) -> AsyncIterator[None]:
         yield
-        desk.stop()
+        # Not here: requests that were given up have to make room meanwhile.
+        await asyncio.to_thread(desk.stop)
 
     app = fastapi.FastAPI(
         title="planet_tf",
@@ -126,6 +126,7 @@ def _add_errors(app: fastapi.FastAPI) -> None:
         lambda e: (400, "bad_option", _options_text(e)),
     )
     handler(HTTPException, _http_error)
+    handler(Exception, lambda e: (500, "failed", "That is our fault."))
 
 
 def _error(
@@ -180,7 +181,7 @@ class Guard:
             self._names.add("*")
 
     async def __call__(
-        self, scope: dict[str, Any], receive: Receive, send: Send
+        self, scope: Scope, receive: Receive, send: Send
     ) -> None:
         """Answers a request."""
         if scope["type"] != "http":
@@ -188,7 +189,7 @@ class Guard:
             return
         begun, status = time.monotonic(), 500
 
-        async def guarded_send(message: dict[str, Any]) -> None:
+        async def guarded_send(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]

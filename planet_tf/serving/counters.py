@@ -1,5 +1,7 @@
 """What a server counts, in Prometheus' form."""
 
+from typing import Any
+
 import prometheus_client as prometheus
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -19,9 +21,9 @@ class Metrics:
       waiting_bytes: that are held of requests that are not answered.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.registry = prometheus.CollectorRegistry()
-        own = {"registry": self.registry, "namespace": "planet"}
+        own: dict[str, Any] = {"registry": self.registry, "namespace": "planet"}
         self.requests = prometheus.Counter(
             "requests", "requests answered", ("route", "code"), **own
         )

@@ -87,8 +87,8 @@ class Desk:
                 # Not before: who sends slowly shall not keep others out.
                 with self.batcher.accept(len(uploads)) as place:
                     prepared = await self._prepare(uploads, share)
-                    good = [reply for reply in prepared if reply.photo]
-                    futures = place.ask([reply.photo.jpeg for reply in good])
+                    good = [reply.photo for reply in prepared if reply.photo]
+                    futures = place.ask([photo.jpeg for photo in good])
                     found = await _all(futures, gone)
         answered = iter(found)
         replies = [
@@ -100,6 +100,21 @@ class Desk:
             self._metrics.photos.labels(result).inc()
         return replies
 
+    async def ask_one(
+        self, jpeg: bytes, gone: Callable[[], Awaitable[bool]]
+    ) -> Asked:
+        """What the model makes of a photo that needs no fitting.
+
+        Raises:
+          Refused, Gone, batching.Overloaded, batching.Stopping, TimeoutError.
+        """
+        with self.batcher.accept(1) as place:
+            async with asyncio.timeout(self.config.request_seconds):
+                [asked] = await _all(place.ask([jpeg]), gone)
+        if asked is None:
+            raise Refused(500, "failed", "The photo is damaged: our fault.")
+        return asked
+
     async def run(self, call: Callable[..., Value], *args: object) -> Value:
         """The value of a function that takes a while."""
         loop = asyncio.get_running_loop()
@@ -108,7 +123,7 @@ class Desk:
     def stop(self) -> None:
         """Answers what was accepted; accepts nothing more."""
         self.batcher.stop(self.config.shutdown_seconds)
-        self._threads.shutdown(wait=False)
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _prepare(
         self, uploads: dict[int, Upload], share: Share

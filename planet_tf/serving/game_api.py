@@ -1,10 +1,9 @@
 """The server's game: a person and the model locate the same photos."""
 
-import asyncio
 import json
 import logging
-import math
 import random
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import fastapi
@@ -21,7 +20,7 @@ from planet_tf.options.asking_config import ServeConfig
 from planet_tf.serving import api, intake
 from planet_tf.serving.desk import Desk
 from planet_tf.serving.intake import Refused
-from planet_tf.serving.loaded_model import Asked, Model
+from planet_tf.serving.loaded_model import Model
 
 _LOG = logging.getLogger(__name__)
 _MOST_BYTES = 4096  # of a move
@@ -86,7 +85,8 @@ def router(
     )
     async def guess(name: str, request: fastapi.Request) -> JSONResponse:
         body = await body_of(request)
-        return JSONResponse(await table.guess(name, body), headers=_PRIVATE)
+        found = await table.guess(name, body, request.is_disconnected)
+        return JSONResponse(found, headers=_PRIVATE)
 
     return routes
 
@@ -135,7 +135,12 @@ class _Table:
         except GameError as error:
             raise _not_now(error) from error
 
-    async def guess(self, name: str, wish: dict[str, Any]) -> dict[str, Any]:
+    async def guess(
+        self,
+        name: str,
+        wish: dict[str, Any],
+        gone: Callable[[], Awaitable[bool]],
+    ) -> dict[str, Any]:
         """What comes of a guess: the model is asked once it is made."""
         played = self._game(name)
         number, place = wish.get("round"), _place(wish)
@@ -143,7 +148,8 @@ class _Table:
             raise _bad_move("round has to be a whole number, from 1 on")
         try:
             played.check(number, place)
-            asked = await self._ask(played.rounds[number - 1].photo.jpeg)
+            photo = played.rounds[number - 1].photo
+            asked = await self._desk.ask_one(photo.jpeg, gone)
             located = await self._desk.run(
                 api.answer_all, self._desk, asked.probabilities[None]
             )
@@ -155,11 +161,12 @@ class _Table:
         if played.over and played.keep and not was_over:
             played.kept = self._keep(played)
         lat, lng = one.photo.place
+        person, machine = one.guesses
         return {
             "round": number,
             "truth": {"lat": lat, "lng": lng, "place": _name(one.photo.place)},
-            "person": one.person.json(),
-            "machine": one.machine.json() | located[0],
+            "person": person.json(),
+            "machine": machine.json() | located[0],
             "points": played.points(),
             "over": played.over,
             "kept": played.kept,
@@ -175,16 +182,6 @@ class _Table:
                 " reload the page to begin another.",
             )
         return found
-
-    async def _ask(self, jpeg: bytes) -> Asked:
-        """What the model makes of a photo."""
-        with self._desk.batcher.accept(1) as place:
-            async with asyncio.timeout(self._config.request_seconds):
-                [future] = place.ask([jpeg])
-                asked = await asyncio.wrap_future(future)
-        if asked is None:
-            raise Refused(500, "failed", "The photo is damaged: our fault.")
-        return asked
 
     def _keep(self, played: Game) -> bool:
         """Adds a game to the file of results; whether that could be done."""
@@ -203,7 +200,7 @@ def _object(body: bytes) -> dict[str, Any]:
     """The JSON object in a request's body."""
     try:
         found = json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _bad_move(f"the body has to be JSON ({error})") from error
     if not isinstance(found, dict):
         raise _bad_move("the body has to be a JSON object")
@@ -212,17 +209,14 @@ def _object(body: bytes) -> dict[str, Any]:
 
 def _place(wish: dict[str, Any]) -> Place:
     lat, lng = (wish.get(name) for name in ("lat", "lng"))
-    numbers = [
-        float(x)
-        for x in (lat, lng)
-        if type(x) in (int, float) and math.isfinite(x)
-    ]
-    if len(numbers) < 2 or abs(numbers[0]) > 90 or abs(numbers[1]) > 180:
+    numbers = type(lat) in (int, float) and type(lng) in (int, float)
+    # So that NaN is refused too; a whole number may be too large for a float.
+    if not (numbers and abs(lat) <= 90 and abs(lng) <= 180):
         raise _bad_move(
             "lat and lng have to be degrees, from -90 to 90 and from -180 to"
             f" 180; they are {lat!r} and {lng!r}"
         )
-    return numbers[0], numbers[1]
+    return float(lat), float(lng)
 
 
 def _name(place: Place) -> str:

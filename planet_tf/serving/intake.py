@@ -16,20 +16,26 @@ from planet_tf.serving.budget import Share
 
 FIELD = "photo"  # what the parts of a form are called
 _PIECE = 1_000_000  # bytes that have to arrive within --upload_seconds
+_MORE_PARTS = 100  # of a form, beside its photos; each costs some 30 us
 # What is wrong with a photo: the code of the answer, and a line for people.
 _FAULTS = {
     Reason.NOT_AN_IMAGE: (415, "This is no photo: send a JPEG, PNG or WebP."),
     Reason.UNSUPPORTED_FORMAT: (
         415,
-        "Photos of this kind are not read: send a JPEG, PNG or WebP.",
+        "Photos of this kind are not read ({detail}): send a JPEG, PNG or"
+        " WebP.",
     ),
     Reason.TRUNCATED_IMAGE: (422, "The photo is cut off: send all of it."),
     Reason.CORRUPT_IMAGE: (422, "The photo is damaged and cannot be read."),
     Reason.TOO_MANY_PIXELS: (
         422,
-        "The photo has too many pixels: send a smaller copy.",
+        "The photo has too many pixels: send a smaller copy, of at most"
+        " {pixels:,}.",
     ),
-    Reason.TOO_SMALL: (422, "The photo is too small to show anything."),
+    Reason.TOO_SMALL: (
+        422,
+        "The photo is too small to show anything ({detail}).",
+    ),
 }
 
 
@@ -213,11 +219,12 @@ class _Form:
         self.config = config
         self.uploads: list[Upload] = []
         self.ended = False
+        self._parts = 0
         self._header, self._value = b"", b""
         self._disposition = b""
         self._data: bytearray | None = None
 
-    def callbacks(self) -> dict[str, Callable]:
+    def callbacks(self) -> "MultipartCallbacks":
         """What the parser calls."""
         return {
             "on_part_begin": self._begin,
@@ -231,6 +238,9 @@ class _Form:
         }
 
     def _begin(self) -> None:
+        self._parts += 1
+        if self._parts > self.config.max_photos + _MORE_PARTS:
+            raise _bad_form(f"it has more than {self._parts - 1} parts")
         self._header = self._value = self._disposition = b""
         self._data = None
 
@@ -296,11 +306,15 @@ def prepare(upload: Upload, photo_size: int, config: ServeConfig) -> Photo:
             upload.data, photo_size, limits=limits
         )
     except PhotoError as error:
-        status, line = _FAULTS[error.reason]
-        raise Refused(
-            status, str(error.reason), f"{line} ({error.detail})"
-        ) from error
+        raise _refusal(error, config) from error
     return Photo(upload.name, jpeg, _taken(tags, gps))
+
+
+def _refusal(error: PhotoError, config: ServeConfig) -> Refused:
+    """In words for people: what decoders say of a file is not for them."""
+    status, line = _FAULTS[error.reason]
+    message = line.format(detail=error.detail, pixels=config.max_pixels)
+    return Refused(status, str(error.reason), message)
 
 
 def _taken(tags: Mapping[int, Any], gps: Mapping[int, Any]) -> Taken:
