@@ -8,11 +8,12 @@ import json
 import os
 import pathlib
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import pytest
+import short_network
 from PIL import Image
 
 from planet_tf.geo import partition as partition_lib
@@ -244,7 +245,7 @@ SMALL_MODEL = {
 
 @pytest.fixture(scope="session")
 def small_model(small_shards, make_once) -> pathlib.Path:
-    """Model directory of a model trained on `small_shards`."""
+    """Model directory of a short model trained on `small_shards`."""
 
     def make(directory: pathlib.Path) -> None:
         from planet_tf.options import train_config
@@ -253,9 +254,17 @@ def small_model(small_shards, make_once) -> pathlib.Path:
         options = train_config.TrainConfig(
             shards=str(small_shards), model_dir=str(directory), **SMALL_MODEL
         )
-        loop.train(options, photo_task.PhotoTask)
+        with short_network.instead_of_inception():
+            loop.train(options, photo_task.PhotoTask)
 
     return make_once("small_model", make)
+
+
+@pytest.fixture
+def short_models() -> Iterator[None]:
+    """A test's photo models are short, as `small_model` is."""
+    with short_network.instead_of_inception():
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -270,7 +279,8 @@ def model_albums(small_model, make_once) -> pathlib.Path:
         options = train_config.TrainConfig(
             shards="", model_dir="", **SMALL_MODEL
         )
-        model = photo_task.build_model(options, len(PLACES))
+        with short_network.instead_of_inception():
+            model = photo_task.build_model(options, len(PLACES))
         features = model.get_layer(models.EMBEDDING).output.shape[-1]
         write_small_albums(directory, 400, 2, features, small_model)
 
@@ -301,3 +311,15 @@ def album_models(model_albums, make_once) -> list[pathlib.Path]:
         make_once(f"album_{variant}", functools.partial(make, variant=variant))
         for variant in ("lstm", "alone")
     ]
+
+
+@pytest.fixture(scope="session")
+def embedder(make_once) -> pathlib.Path:
+    """A SavedModel whose embeddings need no network."""
+
+    def make(directory: pathlib.Path) -> None:
+        import written
+
+        written.save_model(directory)
+
+    return make_once("embedder", make)

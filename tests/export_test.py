@@ -104,6 +104,7 @@ def test_an_export_of_several_heads_answers_as_its_model(
         np.testing.assert_allclose(found["probabilities"], wanted, rtol=1e-4)
 
 
+@pytest.mark.usefixtures("short_models")
 def test_the_export_is_the_last_checkpoint_with_validations_preprocessing(
     locator, small_model, small_shards, make_jpeg
 ):
@@ -199,7 +200,7 @@ def test_the_partition_goes_with_the_export_as_an_asset(locator, small_model):
         assert partition_lib.load(file) == locator.partition
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("short_models")
 def test_other_is_never_an_answer(small_model, tmp_path):
     with (small_model / "partition.json").open() as file:
         plain = partition_lib.load(file)

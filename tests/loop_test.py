@@ -21,6 +21,9 @@ from planet_tf.options.train_config import TrainConfig
 from planet_tf.sizing import planning
 from planet_tf.training import distribution, loop, photo_task, validation
 
+# Those of programs that a test starts are not.
+pytestmark = pytest.mark.usefixtures("short_models")
+
 
 def make_config(shards, directory="unused", **options):
     return TrainConfig(
@@ -194,7 +197,7 @@ def test_a_run_given_more_steps_is_exported_again(
     )
     shapes = exported.get_variable_to_shape_map()
     found = [exported.get_tensor(n) for n, s in shapes.items() if len(s) == 4]
-    assert len(found) > 90  # convolutions
+    assert len(found) == 7  # convolutions
     assert {v.tobytes() for v in found} <= kernels
 
 

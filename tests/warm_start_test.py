@@ -1,10 +1,9 @@
 import shutil
 
-import h5py
-import keras
 import numpy as np
 import pytest
 import replicas
+import short_network
 import tensorflow as tf
 from conftest import SMALL_MODEL
 
@@ -15,6 +14,9 @@ from planet_tf.model import heads, model_dir, models
 from planet_tf.options.train_config import TrainConfig
 from planet_tf.training import checkpoints, loop, photo_task, warm_start
 from planet_tf.training.warm_start import WarmStartError
+
+pytestmark = pytest.mark.usefixtures("short_models")
+
 
 SIZES = {"image_size": 75, "width": SMALL_MODEL["width"]}
 
@@ -61,7 +63,8 @@ def parts(head, sizes):
 @pytest.fixture(scope="module")
 def small():
     """A small untrained model of four classes."""
-    return models.photo_classifier(4, **SIZES)
+    with short_network.instead_of_inception():
+        return models.photo_classifier(4, **SIZES)
 
 
 @pytest.fixture
@@ -273,108 +276,6 @@ def test_a_source_without_a_model_is_refused(name, model, tmp_path):
     )
     with pytest.raises(WarmStartError, match=f"{name}.* is missing"):
         load(tmp_path / name, model, partition)
-
-
-# --- files of Keras' weights
-
-
-@pytest.fixture(scope="module")
-def inception():
-    """Keras' own InceptionV3 as if trained, with a head of 12 classes."""
-    model = keras.applications.InceptionV3(
-        weights=None, classes=12, input_shape=(75, 75, 3)
-    )
-    rng = np.random.default_rng(0)
-    for weights in model.weights:
-        if len(weights.shape) > 1:
-            drawn = 1.4 * weights.numpy() * rng.uniform(0.8, 1.2, weights.shape)
-        else:  # batch norm, its moving statistics too
-            drawn = weights + 0.1 * np.abs(rng.normal(size=weights.shape))
-        weights.assign(drawn)
-    return model
-
-
-@pytest.fixture(scope="module")
-def without_top(inception):
-    """The same without its head."""
-    model = keras.applications.InceptionV3(
-        include_top=False, weights=None, input_shape=(75, 75, 3)
-    )
-    model.set_weights(inception.get_weights()[:-2])
-    return model
-
-
-@pytest.fixture(scope="module")
-def whole():
-    """A photo model of full width."""
-    return models.photo_classifier(4, image_size=75)
-
-
-def write_published(model, path):
-    """As the ImageNet weights that Keras publishes, which Keras 1 wrote."""
-    with h5py.File(path, "w") as file:
-        names = [layer.name.encode() for layer in model.layers]
-        file.attrs["layer_names"] = names
-        for layer in model.layers:
-            group = file.create_group(layer.name)
-            named = {f"{layer.name}/{w.name}:0": w for w in layer.weights}
-            group.attrs["weight_names"] = [n.encode() for n in named]
-            for name, weights in named.items():
-                group[name] = weights.numpy()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "write", "top"),
-    [
-        ("kernels.h5", write_published, True),
-        ("kernels_notop.h5", write_published, False),
-        # Older Kerases wrote their own layout by this name too.
-        ("old.weights.h5", write_published, False),
-        ("new.weights.h5", keras.Model.save_weights, True),
-        ("new.weights.h5", keras.Model.save_weights, False),
-        ("whole.keras", keras.Model.save, True),
-        ("whole.h5", keras.Model.save, False),
-    ],
-)
-def test_keras_files_give_the_embeddings_of_keras_own_model(
-    name, write, top, inception, without_top, whole, tmp_path
-):
-    path = tmp_path / name
-    write(inception if top else without_top, str(path))
-    before = whole.get_layer("logits").get_weights()
-    said = load(path, whole, partition="unused")
-    assert ("its head of 12 classes is left out" in said) == top
-    embed = keras.Model(whole.input, whole.get_layer(models.EMBEDDING).output)
-    found = embed(images(), training=False)
-    wanted = np.mean(without_top(images(), training=False), axis=(1, 2))
-    assert 0.1 < np.std(wanted) < 100
-    np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-4)
-    after = whole.get_layer("logits").get_weights()
-    for old, new in zip(before, after, strict=True):
-        np.testing.assert_array_equal(old, new)
-    path.write_bytes(path.read_bytes()[:-1_000_000])
-    with pytest.raises(WarmStartError, match="Needed is a whole file"):
-        load(path, whole, partition="unused")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["x.h5", "x.weights.h5", "x.keras"])
-def test_a_file_of_another_network_is_refused(name, whole, tmp_path):
-    other = keras.Sequential(
-        [keras.Input((75, 75, 3)), keras.layers.Conv2D(8, 3)]
-    )
-    write = other.save_weights if ".weights." in name else other.save
-    write(tmp_path / name)
-    with pytest.raises(WarmStartError, match="1 convolutions instead of 94"):
-        load(tmp_path / name, whole, partition="unused")
-
-
-@pytest.mark.slow
-def test_a_file_that_is_no_weights_is_refused(whole, tmp_path):
-    (tmp_path / "x.h5").write_text("not found")
-    with pytest.raises(WarmStartError, match="does not have the weights"):
-        load(tmp_path / "x.h5", whole, partition="unused")
 
 
 def test_a_narrow_model_does_not_take_keras_weights(model, tmp_path):
