@@ -154,6 +154,16 @@ def test_a_finer_outline_has_the_corners_and_great_circles_between():
             normal = np.cross(corners[edge], corners[(edge + 1) % 4])
             along = vectors[6 * edge : 6 * edge + 6]
             np.testing.assert_allclose(along @ normal, 0, atol=1e-12)
+        km = geometry.great_circle_km(*ring.T, *np.roll(ring, -1, 0).T)
+        steps = km.reshape(4, 6)
+        # From corner to corner without a way around, the same from both ends.
+        lengths = [
+            geometry.great_circle_km(*ring[6 * k], *ring[(6 * k + 6) % 24])
+            for k in range(4)
+        ]
+        np.testing.assert_allclose(steps.sum(1), lengths, rtol=1e-9)
+        np.testing.assert_allclose(steps, steps[:, ::-1], rtol=1e-6)
+        assert steps.min() > 0.5 * steps.max()
 
 
 @pytest.mark.parametrize("level", [0, 1, 4])
@@ -187,3 +197,11 @@ def test_any_cell_is_wide_enough_for_no_width():
     assert geometry.deepest_level(0) == 30
     assert geometry.deepest_level(1e-9) == 30
     assert geometry.deepest_level(7142) == 0
+    widest = np.sqrt(8 * np.sqrt(2) / 9) * 6371.0088
+    assert geometry.deepest_level(widest) == 0
+
+
+@pytest.mark.parametrize("km", [-0.5, -1e-9, 7144, float("nan")])
+def test_no_cell_has_a_negative_width_or_is_wider_than_a_face(km):
+    with pytest.raises(ValueError, match="so give 0 to 7,143"):
+        geometry.deepest_level(km)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from partitions import NEW_YORK, PARIS, POINT_SETS, RIO, build, dumped
 
-from planet_tf.geo import geometry, partition
+from planet_tf.geo import geometry, partition, quadtree
 
 
 def grow(cell, leaves, max_photos, max_level):
@@ -118,6 +118,23 @@ def test_photos_on_an_edge_are_stood_for_by_a_point_inside_and_near(level):
             built = build([place] * 3, 100, 1, max_level=30)
             assert len(built.tokens) == 1  # a face, checked to hold its point
             assert geometry.great_circle_km(*built.points[0], *place) < 1e-4
+
+
+@pytest.mark.parametrize("level", [3, 12, 24])
+def test_photos_on_edges_of_many_cells_at_once_are_stood_for_inside(level):
+    leaves = geometry.leaf_ids(*all_over_the_globe(60, 10).T)
+    ids = np.unique(geometry.parents(leaves, level))
+    tokens = geometry.to_tokens(ids)
+    corners = np.array([geometry.cell_outline(token)[0] for token in tokens])
+    vectors = np.rint(geometry.to_vectors(*corners.T) * 2**28).astype(int)
+    table = quadtree.CellTable(ids, np.full(len(ids), 3), 3 * vectors)
+    made_by = {"note": "corners"}
+    built = partition.from_leaves(
+        table, max_photos=5, min_photos=1, max_level=level, made_by=made_by
+    )  # where each point is found to be in its cell
+    assert built.made_by == made_by and built.tokens == tuple(tokens)
+    km = geometry.great_circle_km(*corners.T, *built.latlng.T)
+    assert km.max() < 1e-4
 
 
 @st.composite
