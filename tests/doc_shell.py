@@ -85,7 +85,8 @@ class Shell:
 
     def _start(self, block: Block) -> subprocess.Popen:
         """Starts bash on a block; its line numbers are the document's."""
-        script = self._tools / block.path.name
+        # Of its own: bash goes on reading the file while a server runs.
+        script = self._tools / f"{block.line}-{block.path.name}"
         trap = "trap 'echo \"failed: $BASH_COMMAND\" >&2' ERR"
         script.write_text(trap + "\n" * (block.line - 1) + block.text)
         environment = os.environ | {
