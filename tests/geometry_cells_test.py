@@ -51,19 +51,13 @@ def test_cell_vectors_are_the_centres_of_s2geometry(level):
     )
 
 
-@pytest.mark.parametrize(
-    "function",
-    [
-        geometry.cell_vectors,
-        geometry.children,
-        geometry.levels,
-        geometry.range_bounds,
-        lambda ids: geometry.parents(ids, 0),
-    ],
-)
-def test_ids_may_be_a_list_of_numbers(function):
+def test_ids_may_be_a_list_of_numbers():
     ids = geometry.from_tokens(["1", "89c25", "b"])  # one beyond int64
-    np.testing.assert_array_equal(function(ids.tolist()), function(ids))
+    for name in ("cell_vectors", "children", "levels", "range_bounds"):
+        function = getattr(geometry, name)
+        np.testing.assert_array_equal(function(ids.tolist()), function(ids))
+    faces = geometry.parents(ids.tolist(), 0)
+    np.testing.assert_array_equal(faces, geometry.parents(ids, 0))
 
 
 def test_a_cell_holds_its_own_centre_at_every_level():

@@ -134,6 +134,13 @@ def test_a_group_is_never_on_both_sides_of_a_split():
         assert part.photo_id.tolist() == some.photo_id[names == split].tolist()
 
 
+def test_a_place_is_named_by_the_token_of_its_cell():
+    lat, lng = world(points=20)
+    cells = geometry.parents(geometry.leaf_ids(lat, lng), 8)
+    expected = [f"place {token}" for token in geometry.to_tokens(cells)]
+    assert splits.group_keys(batch(lat, lng)).tolist() == expected
+
+
 @pytest.mark.parametrize("owner", ["", "a", "album a", "owner a", "a b"])
 @pytest.mark.parametrize("album", ["", "a", "album a", "owner a", "b"])
 def test_no_group_has_the_key_of_another(owner, album):
