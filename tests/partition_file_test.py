@@ -66,6 +66,7 @@ def test_the_bytes_of_the_file_and_its_fingerprint_never_change():
 }}
 """
     )
+    assert partition.load(io.StringIO(dumped(built))).made_by == built.made_by
     other = small(other_class=True)
     assert other.fingerprint == fingerprint("other=1\n89c3\n8e3f9\n")
 
@@ -151,16 +152,29 @@ def test_a_leaf_cell_given_twice_is_refused():
         )
 
 
-def test_a_cell_inside_another_is_refused():
+def test_cells_inside_others_are_refused_by_the_first_one():
     data = json.loads(dumped(build(POINT_SETS["cities"], 30, 3)))
-    cell = data["cells"][1]
-    child = s2.S2CellId.FromToken(cell["token"]).child(2)
-    point = child.ToLatLng()
-    lat, lng = point.lat().degrees(), point.lng().degrees()
-    data["cells"].insert(
-        2, {"token": child.ToToken(), "photos": 5, "lat": lat, "lng": lng}
-    )
-    with pytest.raises(partition.PartitionError, match="overlap"):
+    names = []
+    for row in (1, 5):
+        token = data["cells"][row]["token"]
+        child = s2.S2CellId.FromToken(token).child(3)
+        point = child.ToLatLng()
+        lat, lng = point.lat().degrees(), point.lng().degrees()
+        data["cells"].insert(
+            row + 1,
+            {"token": child.ToToken(), "photos": 5, "lat": lat, "lng": lng},
+        )
+        names.append(f"cells {token} and {child.ToToken()} overlap")
+    with pytest.raises(partition.PartitionError, match=names[0]):
+        partition.load(io.StringIO(json.dumps(data)))
+
+
+def test_of_points_outside_their_cells_the_first_one_is_named():
+    data = json.loads(dumped(build(POINT_SETS["cities"], 30, 3)))
+    for row in (2, 7):
+        data["cells"][row]["lat"] = -80.0
+    token = data["cells"][2]["token"]
+    with pytest.raises(partition.PartitionError, match=f"of cell {token} is"):
         partition.load(io.StringIO(json.dumps(data)))
 
 

@@ -109,6 +109,17 @@ def test_one_place_ends_over_the_cap_and_is_reported(cap):
     assert built.over_max_photos == expected
 
 
+def test_cells_are_not_split_below_level_20_unless_asked_to():
+    lat, lng = np.array([NEW_YORK] * 11).T
+    for built in (
+        partition.build(lat, lng, max_photos=10, min_photos=1),
+        partition.build_from_batches([(lat, lng)], max_photos=10, min_photos=1),
+    ):
+        assert built.max_level == 20
+        assert geometry.levels(built.ids) == [20]
+        assert not built.other_class
+
+
 @pytest.mark.parametrize("level", [0, 1, 3, 12, 24, 28])
 def test_photos_on_an_edge_are_stood_for_by_a_point_inside_and_near(level):
     # Sums of vectors are good to 2 cm, so the mean may fall outside.
