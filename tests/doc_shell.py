@@ -47,7 +47,8 @@ class Shell:
         python += ["esac", f'exec {shlex.quote(sys.executable)} "$@"']
         asked = f"${{@/{ADDRESS}/127.0.0.1:{self._port}}}"
         curl = f'exec {shutil.which("curl")} -sS --fail-with-body "{asked}"'
-        for name, lines in {"python": python, "curl": [curl]}.items():
+        tools = {"python": python, "python3": python, "curl": [curl]}
+        for name, lines in tools.items():
             path = self._tools / name
             path.write_text("\n".join(["#!/usr/bin/env bash", *lines, ""]))
             path.chmod(0o755)
