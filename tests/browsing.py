@@ -36,10 +36,12 @@ def chromium() -> Iterator[Any]:
 class Page:
     """A tab with a page of the server, what it asked for and complained of."""
 
-    def __init__(self, browser, url, path, width=1440, height=900):
+    def __init__(self, browser, url, path, width=1440, height=900, touch=False):
         self.url = url
         viewport = {"width": width, "height": height}
-        self.tab = browser.new_page(viewport=viewport)
+        self.tab = browser.new_page(
+            viewport=viewport, has_touch=touch, is_mobile=touch
+        )
         self.requests, self.faults = [], []
         self.tab.on("request", lambda r: self.requests.append(r.url))
         self.tab.on("pageerror", lambda e: self.faults.append(str(e)))
@@ -81,6 +83,54 @@ class Page:
         """Waits for the answer; gives the headline."""
         self.tab.wait_for_selector("#result:visible")
         return self.tab.inner_text("#headline")
+
+    def small_targets(self):
+        """What can be seen and is less than 44 pixels high or wide to tap."""
+        return self.tab.evaluate(
+            """() => [...document.querySelectorAll(
+                "button, a, summary, label, main input:not(label input)")]
+              .map((e) => [e.id || e.textContent, e.getBoundingClientRect()])
+              .filter(([, box]) => box.width && box.height &&
+                (box.height < 43.9 || box.width < 43.9))
+              .map(([name, box]) => [name, box.width, box.height])"""
+        )
+
+    def faint_texts(self):
+        """Texts of the panel with a contrast below 4.5 to what is behind."""
+        return self.tab.evaluate(
+            r"""() => {
+              const parse = (colour) => {
+                const [r, g, b, a = 1] = colour.match(/[\d.]+/g).map(Number);
+                return [r, g, b, a];
+              };
+              const over = ([r, g, b, a], below) =>
+                [r, g, b].map((v, k) => a * v + (1 - a) * below[k]);
+              const light = (rgb) => rgb.map((v) => v / 255).map((v) =>
+                v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+                .reduce((sum, v, k) =>
+                  sum + v * [0.2126, 0.7152, 0.0722][k], 0);
+              const faint = [];
+              for (const e of document.querySelectorAll("main *, .box *")) {
+                const own = [...e.childNodes].some((n) =>
+                  n.nodeType === 3 && n.textContent.trim());
+                if (!own || !e.checkVisibility() || e.disabled) continue;
+                let behind = [], alpha = 1;
+                for (let at = e; at; at = at.parentElement) {
+                  const style = getComputedStyle(at);
+                  alpha *= +style.opacity;
+                  behind.unshift(parse(style.backgroundColor));
+                }
+                const back = behind.reduce(
+                  (below, colour) => over(colour, below), [255, 255, 255]);
+                const [r, g, b, a] = parse(getComputedStyle(e).color);
+                const ink = over([r, g, b, a * alpha], back);
+                const [x, y] = [light(ink), light(back)].sort((p, q) => q - p);
+                const contrast = (x + 0.05) / (y + 0.05);
+                if (contrast < 4.5) faint.push([e.textContent, contrast]);
+              }
+              return faint;
+            }"""
+        )
 
     def errors(self):
         self.tab.wait_for_selector("#errors li")

@@ -98,8 +98,17 @@ def test_a_person_plays_a_whole_game(page, truths, results):
         assert tab.evaluate("marks[0].person") == place
         # All three are in view.
         for mark in ("person", "machine", "truth"):
-            px, py = tab.evaluate(f"seen(marks[0].{mark})")
-            assert 360 < px < 1440 and 0 < py < 900, (mark, px, py)
+            places = tab.evaluate(
+                """(mark) => {
+                  const found = [];
+                  whereSeen(marks[0][mark], (...at) => found.push(at));
+                  return found;
+                }""",
+                mark,
+            )
+            seen = [370 < x < 1440 and 0 < y < 900 for x, y in places]
+            assert any(seen), (mark, places)
+        assert not page.faint_texts()
         tab.click("#go")
 
     tab.wait_for_selector("#end:visible")
@@ -132,7 +141,7 @@ def test_a_game_is_played_by_keyboard_alone(page):
         tab.keyboard.press("+")
         tab.keyboard.press("ArrowLeft")
         tab.keyboard.press("Enter")
-        middle = tab.evaluate("toPlace(view.x, view.y)")
+        middle = tab.evaluate("toPlace(...fromScreen(...freeMiddle()))")
         assert tab.evaluate("guess") == pytest.approx(middle)
         tab.focus("#go")
         tab.keyboard.press("Enter")
@@ -173,8 +182,11 @@ def test_a_guess_that_fails_is_told_and_can_be_made_again(page):
 
 
 def test_a_phone_sees_the_photo_the_map_and_the_result(browser, url):
-    page = Page(browser, url, "/game", 390, 844)
+    page = Page(browser, url, "/game", 390, 844, touch=True)
     tab = page.tab
+    assert not page.small_targets()
+    # Nearly all of the world is there to guess on.
+    assert tab.evaluate("scale()") < 1.3 * 390
     tab.click("#begin")
     tab.wait_for_selector("#hint:visible")
     tab.evaluate("$('picture').decode()")
@@ -182,8 +194,11 @@ def test_a_phone_sees_the_photo_the_map_and_the_result(browser, url):
     for button in ("#go", "#picture"):
         box = tab.locator(button).bounding_box()
         assert box["y"] + box["height"] < 844 - 24
+    assert not page.small_targets()
     tab.click("#go")
     tab.wait_for_selector("#outcome:visible")
+    said = tab.inner_text("#said")
+    assert "nearer" in said and "It was taken" in said
     box = tab.locator("#go").bounding_box()
     assert box["y"] + box["height"] < 844 - 24
     assert tab.locator("main").bounding_box()["y"] > 300

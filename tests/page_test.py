@@ -79,7 +79,7 @@ def test_a_photo_is_answered_in_words_and_on_the_map(page):
 
     # The truth is a pin with the error, until it is switched off.
     said = tab.inner_text("#truth")
-    assert re.search(r"48\.858, 2\.29\d: the first answer is .+ km off", said)
+    assert re.search(r"48\.858, 2\.29\d: the answer is .+ km off", said)
     assert tab.evaluate("pins.truth") == pytest.approx(PARIS, abs=1e-3)
     tab.uncheck("#show-truth")
     assert tab.evaluate("pins.truth") is None
@@ -151,7 +151,7 @@ def test_what_is_no_photo_is_told_and_the_next_is_answered(
 ):
     page.drop((name, kind, data))
     (error,) = page.errors()
-    assert says in error
+    assert error.startswith(f"{name}: ") and says in error
     assert page.tab.is_hidden("#result")
     page.drop(("a.jpg", "image/jpeg", jpeg()))
     assert page.answer()
@@ -190,6 +190,9 @@ def test_all_can_be_done_by_keyboard(page, tmp_path):
     assert tab.evaluate("view.zoom") == pytest.approx(zoom + 1)
     tab.keyboard.press("Enter")
     assert tab.inner_text("#message")
+    # It is the middle of what the panel leaves free.
+    at = tab.evaluate("freeMiddle()")
+    assert at == [(370 + 1440) / 2, 450]
     tab.focus("#level")
     value = tab.input_value("#level")
     if value != "0":
@@ -225,11 +228,67 @@ def test_a_busy_server_is_asked_again(page):
 
 
 def test_a_phone_sees_map_and_answer_without_scrolling_aside(browser, url):
-    page = Page(browser, url, "/", 390, 844)
-    page.drop(("a.jpg", "image/jpeg", jpeg()))
+    page = Page(browser, url, "/", 390, 844, touch=True)
+    assert not page.small_targets()
+    page.drop(("a.jpg", "image/jpeg", jpeg(gps=True)))
     page.answer()
+    assert not page.small_targets()
     width = page.tab.evaluate("document.documentElement.scrollWidth")
     assert width <= 390
     box = page.tab.locator("main").bounding_box()
     assert box["width"] <= 390 and box["y"] > 300
+    # The answer is in the part of the map that the panel leaves free.
+    [(x, y)] = page.tab.evaluate(
+        """() => {
+          const found = [];
+          whereSeen(pins.places[0], (...at) => found.push(at));
+          return found;
+        }"""
+    )
+    assert 0 < x < 390 and 0 < y < box["y"]
+    # It is what comes first, without scrolling.
+    shown = page.tab.locator("#headline").bounding_box()
+    assert shown["y"] + shown["height"] < 844 - 24
     page.close()
+
+
+def test_photos_that_come_while_others_are_asked_about_replace_them(page):
+    asked = []
+
+    def first_hangs(route):
+        asked.append(route)
+        if len(asked) > 1:
+            route.continue_()
+
+    page.tab.route("**/api/locate*", first_hangs)
+    page.drop(("a.jpg", "image/jpeg", jpeg(0)))
+    page.tab.wait_for_selector(".busy")
+    page.drop(("b.jpg", "image/jpeg", jpeg(1)))
+    page.answer()
+    assert page.tab.get_attribute("#strip img", "alt") == "b.jpg"
+    assert page.tab.locator(".busy, #errors li").count() == 0
+    assert len(asked) == 2
+
+
+def test_the_answer_is_said_to_who_cannot_see_it(page):
+    tab = page.tab
+    roles = tab.evaluate(
+        """() => ["message", "said", "errors"].map((id) =>
+          $(id).closest("[role=status], [role=alert]")?.checkVisibility())"""
+    )
+    assert roles == [True] * 3  # before there is anything to say
+    page.drop(("paris.jpg", "image/jpeg", jpeg(gps=True)))
+    place = page.answer()
+    said = tab.inner_text("#said")
+    assert said.startswith(place)
+    assert "% that it is in" in said and "Its EXIF" in said
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_all_text_of_the_panel_can_be_read(page, theme):
+    page.drop(("a.jpg", "image/jpeg", jpeg(gps=True)), ("x", "", b"no photo"))
+    page.answer()
+    if page.tab.evaluate("document.documentElement.dataset.theme") != theme:
+        page.tab.click("#theme")
+    page.tab.click("summary")
+    assert not page.faint_texts()

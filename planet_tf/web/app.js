@@ -4,6 +4,7 @@
 let limits = {};
 let shots = []; // {name, url, error, photo, album}: what was sent and answered
 let current = 0;
+let asking = new AbortController(); // of the last request
 
 function pickAt(px, py) {
   if (!shown) return;
@@ -16,7 +17,9 @@ function pickAt(px, py) {
 // --- asking
 
 async function take(files) {
-  if (!files.length || document.body.classList.contains("busy")) return;
+  if (!files.length) return;
+  asking.abort(); // the latest photos are what is wanted
+  const mine = asking = new AbortController();
   clear();
   if (files.length > limits.photos) {
     return refuse("", `${files.length} photos are too many: an album here ` +
@@ -30,11 +33,12 @@ async function take(files) {
   }
   document.body.classList.add("busy");
   try {
-    await ask(good);
+    await ask(good, mine.signal);
   } catch (error) {
-    refuse("", error.message);
+    const name = good.length === 1 ? good[0].name : "";
+    if (mine === asking) refuse(name, error.message);
   } finally {
-    document.body.classList.remove("busy");
+    if (mine === asking) document.body.classList.remove("busy");
   }
 }
 
@@ -45,6 +49,7 @@ function clear() {
   showHeat(null);
   pins = {places: [], circles: [], truth: null, track: []};
   for (const id of ["strip", "result", "legend"]) $(id).hidden = true;
+  document.body.classList.remove("busy");
   $("errors").replaceChildren();
   tell("");
   redraw();
@@ -62,26 +67,25 @@ function tooLarge(file) {
   return true;
 }
 
-async function ask(files) {
+async function ask(files, signal) {
   const what = files.length > 1 ? `${files.length} photos` : "The photo";
   tell(`${what} ${files.length > 1 ? "are" : "is"} being located …`);
-  const found = await located(files);
-  shots = files.map((file, k) => ({
-    name: file.name, url: URL.createObjectURL(file),
-    photo: found.photos[k], album: found.album?.photos[k] ?? null}));
-  for (const {name, photo} of shots) {
-    if (photo.error) refuse(name, photo.error.message);
-  }
-  shots = shots.filter(({photo}) => photo.answer);
+  const found = await located(files, signal);
   tell("");
+  files.forEach((file, k) => {
+    const photo = found.photos[k], album = found.album?.photos[k] ?? null;
+    if (photo.error) return refuse(file.name, photo.error.message);
+    const url = URL.createObjectURL(file);
+    shots.push({name: file.name, url, photo, album});
+  });
   showStrip(found.album?.how);
   showShot(0);
 }
 
-function located(files) {
+function located(files, signal) {
   const form = new FormData();
   for (const file of files) form.append("photo", file, file.name);
-  return post("/api/locate?distribution=true", form);
+  return post("/api/locate?distribution=true", form, signal);
 }
 
 // --- showing
@@ -98,6 +102,7 @@ function showStrip(how) {
     return button;
   }));
   for (const id of ["strip", "result", "legend"]) $(id).hidden = false;
+  $("choose").textContent = "Other photos";
   $("how").hidden = !how;
   const radio = document.querySelector("#how [value=album]");
   radio.checked = true;
@@ -115,6 +120,9 @@ function showShot(k) {
   const {photo} = shots[k];
   showHeat(answerOf(shots[k]).distribution);
   showAnswer(answerOf(shots[k]), photo.taken);
+  say((shots.length > 1 ? `Photo ${k + 1} of ${shots.length}: ` : "") +
+    ["headline", "within", "reach", "truth"].filter((id) => !$(id).hidden)
+      .map((id) => $(id).textContent).join(" "));
   pins.track = shots.length > 1
     ? shots.map((shot) => placeOf(answerOf(shot).answer.cells[0])) : [];
   const {answer} = answerOf(shots[k]);

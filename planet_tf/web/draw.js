@@ -277,7 +277,8 @@ function inkOn(colour) {
 
 function takenBoxes() {
   const taken = new Boxes();
-  for (const box of document.querySelectorAll("header, main, #panel, #legend")) {
+  for (const box of document.querySelectorAll(
+    "header, main, #panel, #legend, #buttons")) {
     const {left, top, right, bottom} = box.getBoundingClientRect();
     taken.take(left, top, right, bottom);
   }
@@ -309,6 +310,7 @@ function labelPoints(taken) {
     for (const turn of turns([x, y, x, y])) {
       const [px, py] = toScreen(x + turn, y).map(Math.round);
       const width = 7 * name.length + 10;
+      if (px + width > view.width) continue; // it would be cut off
       if (!taken.take(px - 4, py - 9, px + width, py + 9)) continue;
       shown++;
       context.beginPath();
@@ -342,9 +344,24 @@ function drawMarks() {
     }
   }
   if (document.activeElement === canvas && canvas.matches(":focus-visible")) {
-    context.strokeStyle = theme.accent;
-    context.lineWidth = 1.5;
-    context.strokeRect(view.width / 2 - 6, view.height / 2 - 6, 12, 12);
+    drawAim(...freeMiddle());
+  }
+}
+
+// What Enter picks.
+function drawAim(x, y) {
+  const path = new Path2D();
+  path.rect(x - 7, y - 7, 14, 14);
+  for (const side of [-1, 1]) {
+    path.moveTo(x + 7 * side, y);
+    path.lineTo(x + 14 * side, y);
+    path.moveTo(x, y + 7 * side);
+    path.lineTo(x, y + 14 * side);
+  }
+  for (const [width, ink] of [[5, theme.halo], [2, theme.accent]]) {
+    context.lineWidth = width;
+    context.strokeStyle = ink;
+    context.stroke(path);
   }
 }
 
@@ -355,7 +372,7 @@ function dots() {
 }
 
 function drawScale() {
-  const [lat, lng] = toPlace(view.x, view.y);
+  const [lat, lng] = toPlace(...fromScreen(...freeMiddle()));
   const metres = 40030228.9 * Math.cos(lat * Math.PI / 180) / scale();
   const most = 130 * metres, power = 10 ** Math.floor(Math.log10(most));
   const length = [5, 2, 1].find((k) => k * power <= most) * power;

@@ -22,27 +22,19 @@ function pickAt(px, py) {
   redraw();
 }
 
-function placeNumbers(taken) { // keeps the names of towns away from the marks
-  for (const place of marks.flatMap((mark) => Object.values(mark))) {
-    const [px, py] = seen(place);
-    taken.take(px - 11, py - 27, px + 11, py + 11);
-  }
+function placeNumbers(taken) {
+  keepClear(taken, marks.flatMap((mark) => Object.values(mark)));
   return [];
 }
 
 function drawTrack() {
-  const person = getComputedStyle(document.documentElement)
-    .getPropertyValue("--person").trim();
-  const many = marks.length > 1;
-  marks.forEach((mark, k) => {
-    const number = many ? k + 1 : "";
-    for (const [who, colour] of [["machine", BLUE], ["person", person]]) {
-      if (!mark[who]) continue;
-      if (mark.truth) drawLine([mark[who], mark.truth], [5, 5], colour);
-      drawDot(mark[who], many ? 6 : 8, colour, number);
-    }
-    if (mark.truth) drawCross(mark.truth);
-  });
+  const each = (draw) => marks.forEach((mark, k) =>
+    ["machine", "person"].filter((who) => mark[who]).forEach((who) =>
+      draw(mark, who, marks.length > 1 ? k + 1 : "")));
+  each((mark, who) => mark.truth &&
+    drawLine([mark[who], mark.truth], [5, 5], theme[who]));
+  each((mark, who, number) => drawDot(mark[who], 8, theme[who], number));
+  for (const {truth} of marks) if (truth) drawPin(truth);
 }
 
 // --- playing
@@ -105,6 +97,8 @@ function showOutcome(found) {
     $(`${who}-km`).textContent = `${kmText(km)} off`;
     $(`${who}-points`).textContent = pointsText(points);
   }
+  say(["headline", "truth", "person-km", "machine-km"].map((id) =>
+    $(id).textContent).join(" "));
   $("hint").hidden = true;
   $("outcome").hidden = $("legend").hidden = false;
   $("go").textContent = found.over ? "See the result" : "Next photo";
@@ -126,7 +120,7 @@ function showEnd() {
   const won = rounds.filter((one) => nearer(one) > 0).length;
   const total = Math.sign(points.person - points.machine);
   $("verdict").textContent =
-    ["The machine wins.", "Nobody wins.", "You win!"][total + 1];
+    ["The machine wins.", "A draw!", "You win!"][total + 1];
   $("won").textContent = `You were nearer in ${won} of ${rounds.length} rounds.`;
   $("rounds").replaceChildren(...rounds.map(roundRow));
   $("person-total").textContent = points.person.toLocaleString("en");
@@ -138,7 +132,7 @@ function showEnd() {
   showHeat(null);
   $("legend").hidden = true;
   show("end");
-  home();
+  lookAtAll(marks.flatMap((mark) => Object.values(mark)));
   $("verdict").focus();
 }
 
@@ -151,7 +145,7 @@ function roundRow(one, k) {
     td.classList.toggle("near", isNear);
     return td;
   };
-  const head = make("th", "", [image]);
+  const head = make("th", "", [make("span", `${k + 1}`), image]);
   head.scope = "row";
   return make("tr", "", [head, cell(one.person, nearer(one) > 0),
     cell(one.machine, nearer(one) < 0)]);
@@ -181,6 +175,8 @@ function next() {
 run(async () => {
   $("begin").onclick = $("again").onclick = () => move(begin);
   $("go").onclick = next;
+  $("picture").onerror = () =>
+    tell("The photo cannot be shown: is the server still running?", true);
   $("photo").onclick = () => {
     const large = $("photo").getAttribute("aria-pressed") === "true";
     $("photo").setAttribute("aria-pressed", !large);

@@ -48,7 +48,7 @@ function listenToPointers() {
 
 // Arrows, plus and minus, Home and Enter on the map, and the buttons beside it.
 function listenToMapKeys() {
-  const zoom = (steps) => zoomAt(view.width / 2, view.height / 2, steps);
+  const zoom = (steps) => zoomAt(...freeMiddle(), steps);
   const pan = (x, y) => moveTo(
     view.x + x * view.width / 8 / scale(),
     view.y + y * view.height / 8 / scale(), view.zoom);
@@ -56,7 +56,7 @@ function listenToMapKeys() {
     "ArrowLeft": () => pan(-1, 0), "ArrowRight": () => pan(1, 0),
     "ArrowUp": () => pan(0, -1), "ArrowDown": () => pan(0, 1),
     "+": () => zoom(1), "=": () => zoom(1), "-": () => zoom(-1),
-    "Home": home, "Enter": () => pickAt(view.width / 2, view.height / 2)};
+    "Home": home, "Enter": () => pickAt(...freeMiddle())};
   canvas.addEventListener("keydown", (event) => {
     if (!keys[event.key] || event.ctrlKey || event.metaKey) return;
     event.preventDefault();

@@ -16,8 +16,8 @@ function showAnswer({answer, distribution}, taken) {
   document.querySelector("#marks .truth").hidden = !truth;
   if (truth) {
     const km = kmText(distance(placeOf(best), truth));
-    $("truth").textContent = `Its EXIF says ${placeText(...truth, 3)}: ` +
-      `the first answer is ${km} off.`;
+    $("truth").textContent = `Its EXIF places it at ` +
+      `${placeText(...truth, 3)}: the answer is ${km} off.`;
   }
   $("places").replaceChildren(...answer.cells.map(placeItem));
   $("countries").replaceChildren(...answer.countries.map(countryItem));
@@ -63,8 +63,8 @@ function showLevel() {
   selected = drawable(token, share);
   const inside = shown.answer.cells.find((c) => c.token === known[k].token);
   const name = inside?.place || placeText(...S2.centre(selected), 1);
-  const words = `${percent(share)} that it was in this cell around ${name}, ` +
-    `some ${kmText(widthOf(selected))} wide`;
+  const words = `${percent(share)} that it is in the outlined cell around ` +
+    `${name}, some ${kmText(widthOf(selected))} wide`;
   $("within").textContent = `${words}.`;
   $("level").setAttribute("aria-valuetext", words);
   redraw();

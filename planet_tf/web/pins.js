@@ -5,12 +5,8 @@
 
 let pins = {places: [], circles: [], truth: null, track: []};
 
-// Keeps the names of towns away from the pins and their numbers.
 function placeNumbers(taken) {
-  for (const place of [...pins.places, ...pins.truth ? [pins.truth] : []]) {
-    const [px, py] = seen(place);
-    taken.take(px - 11, py - 27, px + 11, py + 11);
-  }
+  keepClear(taken, [...pins.places, ...pins.truth ? [pins.truth] : []]);
   return [];
 }
 
@@ -20,9 +16,9 @@ function drawTrack() {
   if (pins.truth && pins.places.length) {
     drawLine([pins.places[0], pins.truth], [5, 5], theme.true);
   }
-  pins.track.forEach((place) => drawDot(place, 4, BLUE));
+  pins.track.forEach((place) => drawDot(place, 4, theme.machine));
   for (let k = pins.places.length - 1; k >= 0; k--) {
-    drawDot(pins.places[k], k ? 5 : 8, BLUE, k + 1);
+    drawDot(pins.places[k], k ? 7 : 9, theme.machine, k + 1);
   }
-  if (pins.truth) drawCross(pins.truth);
+  if (pins.truth) drawPin(pins.truth);
 }

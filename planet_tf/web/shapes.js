@@ -1,8 +1,7 @@
 "use strict";
-// Shapes on the map, by their places: circles, lines, dots and crosses.
+// Shapes on the map, by their places: circles, lines, dots and pins.
 
 const EARTH_KM = 6371.0088;
-const BLUE = "#1a4fa0";
 
 const radians = (degrees) => degrees * Math.PI / 180;
 
@@ -29,14 +28,8 @@ function circle([lat, lng], km, count = 180) {
   });
 }
 
-// x in the middle of what is seen of the map: turns of the world next to it
-// are those that things are drawn in.
+// x in the middle of the free map: lines begin in the turn of the world there.
 const middleX = () => view.x + freeMap().dx / scale();
-
-function seen([lat, lng]) {
-  const [x, y] = toWorld(lat, lng);
-  return toScreen(x + Math.round(middleX() - x), y);
-}
 
 function drawCircle(place, km) {
   const path = new Path2D();
@@ -55,14 +48,19 @@ function drawCircle(place, km) {
   context.setLineDash([]);
 }
 
-function drawLine(places, dash = [], colour = BLUE) {
+function drawLine(places, dash = [], colour = theme.machine) {
   const path = new Path2D();
-  let before = null;
-  for (const [lat, lng] of places) {
-    let [x, y] = toWorld(lat, lng);
-    x += Math.round((before ?? middleX()) - x);
-    before = x;
-    path.lineTo(...toScreen(x, y));
+  for (const turn of [-1, 0, 1]) { // the world has no end
+    let before = null;
+    for (const [lat, lng] of places) {
+      let [x, y] = toWorld(lat, lng);
+      x += before === null ? turn + Math.round(middleX() - x)
+        : Math.round(before - x);
+      const start = before === null;
+      before = x;
+      if (start) path.moveTo(...toScreen(x, y));
+      else path.lineTo(...toScreen(x, y));
+    }
   }
   context.setLineDash(dash);
   stroke(path, colour, 2);
@@ -78,25 +76,48 @@ function stroke(path, colour, width) {
   context.stroke(path);
 }
 
-function drawDot(place, radius, colour, number = "") {
-  const [px, py] = seen(place);
-  context.beginPath();
-  context.arc(px, py, radius, 0, 7);
-  context.fillStyle = colour;
-  context.strokeStyle = "#ffffff";
-  context.lineWidth = 2;
-  context.fill();
-  context.stroke();
-  if (!number) return;
-  context.textAlign = "center";
-  text(String(number), px, py - radius - 5, "600 12px system-ui, sans-serif");
+// Calls back with where a place is on the screen, wherever it is seen.
+function whereSeen([lat, lng], draw) {
+  const [x, y] = toWorld(lat, lng);
+  for (const turn of turns([x, y, x, y])) draw(...toScreen(x + turn, y));
 }
 
-function drawCross(place) {
-  const [px, py] = seen(place), r = 7, path = new Path2D();
-  path.moveTo(px - r, py - r);
-  path.lineTo(px + r, py + r);
-  path.moveTo(px + r, py - r);
-  path.lineTo(px - r, py + r);
-  stroke(path, theme.true, 3);
+function drawDot(place, radius, colour, number = "") {
+  whereSeen(place, (px, py) => {
+    context.beginPath();
+    context.arc(px, py, radius, 0, 7);
+    context.fillStyle = colour;
+    context.strokeStyle = "#ffffff";
+    context.lineWidth = 2;
+    context.fill();
+    context.stroke();
+    context.font = "700 11px system-ui, sans-serif";
+    context.textAlign = "center";
+    context.fillStyle = "#ffffff";
+    context.fillText(number, px, py + 4);
+  });
+}
+
+function drawPin(place) { // its tip is there
+  whereSeen(place, (px, py) => {
+    const path = new Path2D();
+    path.moveTo(px, py);
+    path.arc(px, py - 19, 9, 0.85 * Math.PI, 0.15 * Math.PI);
+    path.closePath();
+    stroke(path, theme.true, 1.5);
+    context.fillStyle = theme.true;
+    context.fill(path);
+    context.beginPath();
+    context.arc(px, py - 19, 3.5, 0, 7);
+    context.fillStyle = theme.halo;
+    context.fill();
+  });
+}
+
+// Keeps the names of towns away from dots and pins.
+function keepClear(taken, places) {
+  for (const place of places) {
+    whereSeen(place, (px, py) =>
+      taken.take(px - 11, py - 30, px + 11, py + 11));
+  }
 }

@@ -26,19 +26,13 @@ function tell(message, failed = false) {
   $("message").classList.toggle("failed", failed);
 }
 
+// Has screen readers say what the page shows in several places.
+function say(message) {
+  $("said").textContent = message;
+}
+
 const wait = (seconds) =>
   new Promise((done) => setTimeout(done, 1000 * seconds));
-
-// How far right and down of the view's middle that of the free map is, and how
-// wide and high that is, in pixels: the panel lies beside it or below.
-function freeMap() {
-  const room = document.querySelector("main").getBoundingClientRect();
-  return room.width < view.width / 2
-    ? {dx: room.right / 2, dy: 0,
-      width: view.width - room.right, height: view.height}
-    : {dx: 0, dy: (room.top - view.height) / 2,
-      width: view.width, height: room.top};
-}
 
 // Moves the map so that all within so many km of a place is seen.
 function look(place, km) {
@@ -52,15 +46,17 @@ function look(place, km) {
 }
 
 // The server's answer to a POST, as JSON; asks again while it is busy.
-async function post(path, body) {
+async function post(path, body, signal = null) {
+  const request = {method: "POST", body, signal};
   for (let k = 1; ; k++) {
-    const response = await fetch(path, {method: "POST", body}).catch(() => {
+    const response = await fetch(path, request).catch(() => {
       throw new Error("The server cannot be reached: is it still running?");
     });
     if (response.ok) return response.json();
     const {error} = await response.json().catch(() => ({
       error: {message: `The server failed (${response.status}).`}}));
     if (response.status !== 429 || k === TRIES) throw new Error(error.message);
+    signal?.throwIfAborted();
     const seconds = +response.headers.get("Retry-After") || 1;
     tell(`The server is busy; trying again in ${seconds} s …`);
     await wait(seconds);
@@ -88,6 +84,10 @@ function prepareCells() { // before each frame
 
 function useTheme(name) {
   setTheme(name);
+  const style = getComputedStyle(document.documentElement);
+  for (const who of ["machine", "person"]) {
+    theme[who] = style.getPropertyValue(`--${who}`).trim();
+  }
   drawLegend(100 * LEAST, 100, true);
   redraw();
 }
@@ -105,6 +105,7 @@ async function startMap() {
   cellAlpha = 0.78;
   listenToPointers();
   listenToMapKeys();
+  new ResizeObserver(redraw).observe(room); // labels keep clear of it
   resize();
   home();
   const [model, world] = await Promise.all(

@@ -16,6 +16,7 @@ const canvas = $("canvas");
 // CPU raster: browsers without a GPU are ten times slower otherwise.
 const context = canvas.getContext("2d", {willReadFrequently: true});
 const view = {x: 0.53, y: 0.4, zoom: 1, width: 0, height: 0};
+const room = document.querySelector("main"); // the panel on it, if there is one
 let data, cells = [], land = [[], [], []], borders = [], points = [];
 let column = 0;
 let cellAlpha = 1; // how much of the land cells hide
@@ -101,17 +102,36 @@ const fromScreen = (x, y) => [
   view.x + (x - view.width / 2) / scale(),
   view.y + (y - view.height / 2) / scale()];
 
-// The world is as wide as the view, or a little higher.
-const leastZoom = () =>
-  Math.log2(Math.min(view.width, 1.2 * view.height) / TILE);
+// How far right and down of the view's middle that of the free map is, and how
+// wide and high that is, in pixels: the panel lies beside it or below.
+function freeMap() {
+  const {width, height} = view;
+  if (!room) return {dx: 0, dy: 0, width, height};
+  const {right, top, width: taken} = room.getBoundingClientRect();
+  return taken < width / 2
+    ? {dx: right / 2, dy: 0, width: width - right, height}
+    : {dx: 0, dy: (top - height) / 2, width, height: top};
+}
+
+function freeMiddle() { // on the screen
+  const {dx, dy} = freeMap();
+  return [view.width / 2 + dx, view.height / 2 + dy];
+}
+
+// The world is as wide as the free map, or a little higher.
+function leastZoom() {
+  const {width, height} = freeMap();
+  return Math.log2(Math.min(width, 1.2 * height) / TILE);
+}
 
 function moveTo(x, y, zoom) {
   view.zoom = Math.max(leastZoom(), Math.min(MAX_ZOOM, zoom));
   // Near the poles Mercator is endless: they are open to near views only.
   const reach = 0.5 + 0.12 * Math.max(0, view.zoom - 3);
-  const half = Math.min(view.height / 2 / scale(), 0.5);
+  const {dy, height} = freeMap(), down = dy / scale();
+  const half = Math.min(height / 2 / scale(), 0.5);
   const top = Math.max(TOP, 0.5 - reach), bottom = 1 - top;
-  view.y = Math.max(top + half, Math.min(bottom - half, y));
+  view.y = Math.max(top + half, Math.min(bottom - half, y + down)) - down;
   view.x = x - Math.floor(x);
   redraw();
 }
@@ -125,8 +145,11 @@ function zoomAt(px, py, steps) {
     zoom);
 }
 
+// The world, or where the map is narrow and high most of it.
 function home() {
-  moveTo(0.53, 0.4, Math.log2(Math.max(view.width, view.height) / TILE));
+  const {dx, dy, width, height} = freeMap();
+  const size = Math.min(Math.max(width, height), 1.25 * width);
+  moveTo(0.53 - dx / size, 0.4 - dy / size, Math.log2(size / TILE));
 }
 
 function resize() {
