@@ -134,7 +134,7 @@ class WriteShard(beam.DoFn):
     layout: Layout
     threads: int
 
-    def setup(self):
+    def setup(self) -> None:
         """Loads the partition and the model."""
         self.partition = self.partition_file.load()
         self.model = self.model_file.load()
@@ -144,7 +144,7 @@ class WriteShard(beam.DoFn):
         )
         self.pool = concurrent.futures.ThreadPoolExecutor(self.threads)
 
-    def teardown(self):
+    def teardown(self) -> None:
         """Ends the threads."""
         self.pool.shutdown()
 

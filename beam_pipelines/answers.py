@@ -117,7 +117,7 @@ class _Answer(beam.DoFn):
     model: Model
     shared: Shared = dataclasses.field(default_factory=Shared)
 
-    def setup(self):
+    def setup(self) -> None:
         # One for all threads of a process.
         self._asker = self.shared.acquire(self.model.load)
 

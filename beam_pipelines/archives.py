@@ -13,7 +13,7 @@ import posixpath
 import struct
 import tarfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO, Protocol, cast
 
 import msgpack
 from google.protobuf.message import DecodeError
@@ -65,10 +65,12 @@ def read_tar(
     """Samples of a WebDataset: members with one path up to the first dot."""
     name = posixpath.basename(uri)
     for tar, key, members in tars.samples(file, name):
-        if isinstance(members[-1], Reject):
-            yield members[-1]
+        faults = [member for member in members if isinstance(member, Reject)]
+        if tar is None or faults:
+            yield from faults
         else:
-            yield _tar_sample(tar, uri, key, members, given)
+            whole = [m for m in members if isinstance(m, tarfile.TarInfo)]
+            yield _tar_sample(tar, uri, key, whole, given)
 
 
 def _tar_sample(
@@ -87,7 +89,7 @@ def _tar_sample(
         return Reject(where, "read", Reason.MISSING_PATH, detail)
     facts: Any = {}
     if ".json" in members:
-        text = tar.extractfile(members[".json"]).read()
+        text = _open(tar, members[".json"]).read()
         try:
             facts = json.loads(text)
             facts = samples.facts_of(facts, given)
@@ -100,8 +102,13 @@ def _tar_sample(
         uri=uri,
         offset=image.offset_data,
         length=image.size,
-        open=functools.partial(tar.extractfile, image),
+        open=functools.partial(_open, tar, image),
     )
+
+
+def _open(tar: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
+    """A file of a tar, which all members are that `tars` gives."""
+    return cast(IO[bytes], tar.extractfile(member))
 
 
 def read_msgpack(
@@ -220,13 +227,20 @@ def _example(data: bytes) -> dict[str, Any]:
     values = {}
     for name, feature in example.features.feature.items():
         kind = feature.WhichOneof("kind")
-        found = getattr(feature, kind).value if kind else ()
+        found: Sequence[Any] = getattr(feature, kind).value if kind else ()
         if len(found) == 1:
             values[name] = found[0]
     return values
 
 
-def read_frames(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
+class Readable(Protocol):
+    """What bytes are read from, front to back."""
+
+    def read(self, size: int = ..., /) -> bytes:
+        """The next bytes, fewer at the end."""
+
+
+def read_frames(file: Readable) -> Iterator[tuple[int, bytes]]:
     """Records of a TFRecord file, each with where its data starts.
 
     Raises:

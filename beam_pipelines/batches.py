@@ -60,7 +60,7 @@ class Cut(beam.DoFn):
         """`keys` gives the key of each photo of a batch, (n,) integers."""
         self.keys = keys
 
-    def start_bundle(self):
+    def start_bundle(self) -> None:
         """Begins with no batch."""
         self.batches: list[Any] = []
 

@@ -66,7 +66,7 @@ class Config(options.SourceConfig, options.SplitConfig):
         high=12,
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self.check_split()
         if self.target_cells and self.max_photos:
             raise config_flags.UsageError(
@@ -129,7 +129,7 @@ def make_partition(
 ) -> partition_lib.Partition:
     """The partition of the pipeline's leaves."""
     max_photos, min_photos = thresholds(config, leaves)
-    made_by = {
+    made_by: dict[str, Any] = {
         "program": "planet_tf build_partition",
         "code_version": planet_tf.__version__,
         "rejects": rejects,
@@ -244,17 +244,17 @@ def hot_spot_lines(
     partition: partition_lib.Partition, hottest: quadtree.CellTable
 ) -> Iterator[str]:
     """Cells that the level cap kept from being split, and why."""
-    over = partition.over_max_photos
-    if not over:
+    over, level = partition.over_max_photos, partition.max_level
+    if not over or level is None:
         return
     yield (
         f"{len(over):,} cells have more than {partition.max_photos:,}"
-        f" photos, because of --max_level={partition.max_level}:"
+        f" photos, because of --max_level={level}:"
         f" {', '.join(over[:5])}{' ...' if over[5:] else ''}"
     )
     yield "the places (2 m wide) with the most photos there:"
     total = sum(partition.photos) + partition.dropped
-    inside = geometry.parents(hottest.ids, partition.max_level)
+    inside = geometry.parents(hottest.ids, level)
     hottest = hottest.take(np.isin(inside, geometry.from_tokens(over)))
     points = geometry.from_vectors(hottest.sums)
     for row in np.argsort(-hottest.counts, kind="stable"):

@@ -26,6 +26,7 @@ from beam_pipelines import photo_values as values_lib
 from beam_pipelines.photos import Photos, Places
 from planet_tf.geo import land
 from planet_tf.photos import images, records
+from planet_tf.photos.images import Limits
 from planet_tf.photos.rejects import PhotoError, Reject
 
 
@@ -47,7 +48,7 @@ class Settings:
 
     images: str
     image_size: int
-    limits: images.Limits
+    limits: Limits
     latest_time: int
     mask: land.LandMask | None
     threads: int
@@ -307,10 +308,10 @@ def look(row: tuple, settings: Settings) -> Look | Reject:
 class _Look(beam.DoFn):
     settings: Settings
 
-    def setup(self):
+    def setup(self) -> None:
         self.pool = concurrent.futures.ThreadPoolExecutor(self.settings.threads)
 
-    def teardown(self):
+    def teardown(self) -> None:
         self.pool.shutdown()
 
     def process(self, photos: Photos) -> Iterator[Any]:

@@ -94,10 +94,10 @@ def _buckets(hashed: Hashed, count: int) -> np.ndarray:
 class _Hash(beam.DoFn):
     threads: int
 
-    def setup(self):
+    def setup(self) -> None:
         self.pool = concurrent.futures.ThreadPoolExecutor(self.threads)
 
-    def teardown(self):
+    def teardown(self) -> None:
         self.pool.shutdown()
 
     def process(self, photos: Photos) -> Iterator[Any]:

@@ -16,7 +16,7 @@ _FEW_REGIONS = 3  # fewer are one place or ship, and coincidences not rare:
 _ALL_AT_SEA = 0.9  # then at least this share of the points must be at sea
 _CURED = 0.25  # of the points at sea, the share that a true cure leaves there
 
-_CURES = {
+_CURES: dict[str, str] = {
     Reason.MALFORMED_ROW: "quote values that have commas in them",
     Reason.MISSING_PATH: "fill in the path, or drop the row",
     Reason.MISSING_COORDINATES: "fill in lat and lng, or drop the row",
@@ -43,7 +43,7 @@ _CURES = {
     Reason.TOO_MANY_PIXELS: "make it smaller, or raise --max_pixels",
     Reason.TOO_SMALL: "a thumbnail shows nothing; else lower --min_side",
 }
-_NOTES = {
+_NOTES: dict[str, tuple[str, str]] = {
     Note.TIME_BEFORE_1990: ("warning", "clocks that were never set"),
     Note.TIME_IN_FUTURE: ("warning", "clocks set wrong, or no Unix seconds"),
     Note.TIME_UNKNOWN: ("note", "only albums need times, for their order"),

@@ -113,7 +113,7 @@ class _ReadFile(beam.DoFn):
     partition_file: splits.PartitionFile
     split_names: Sequence[str]
 
-    def setup(self):
+    def setup(self) -> None:
         self.partition = self.partition_file.load()
 
     def process(self, file: tuple[int, str]) -> Iterator[Any]:

@@ -89,7 +89,7 @@ class Config:
         high=1,
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not self.trips:
             return
         if not self.albums_fraction:
@@ -168,19 +168,21 @@ def trip_path(number: int, index: int) -> str:
 def views_of_places(places: np.ndarray, seed: int) -> list[View]:
     """Views of places (n, 2). A view's place is where it was aimed at."""
     return [
-        View(image_path(index), *place, satellite.CLEAR, (seed, index))
-        for index, place in enumerate(places.tolist())
+        View(image_path(index), lat, lng, satellite.CLEAR, (seed, index))
+        for index, (lat, lng) in enumerate(places.tolist())
     ]
 
 
 def views_of_trip(trip: trips.Trip, seed: int) -> list[View]:
     """Views of a trip, in the order of time."""
-    places, kinds = trip.places.tolist(), trip.kinds.tolist()
+    views = zip(trip.places.tolist(), trip.kinds.tolist(), strict=True)
     # The 1 tells these seeds from those of other views: zeros at the end of
     # numpy's seeds count for nothing.
     return [
-        View(trip_path(trip.number, i), *place, kind, (seed, trip.number, i, 1))
-        for i, (place, kind) in enumerate(zip(places, kinds, strict=True))
+        View(
+            trip_path(trip.number, i), lat, lng, kind, (seed, trip.number, i, 1)
+        )
+        for i, ((lat, lng), kind) in enumerate(views)
     ]
 
 

@@ -13,12 +13,10 @@ import logging
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 
 from planet_tf import config_flags
-from planet_tf.config_flags import UsageError, option
-
-Config = TypeVar("Config")
+from planet_tf.config_flags import Config, UsageError, option
 
 # Beam's DirectRunner runs pipelines on this engine, unless it can download
 # another one from the network first. Named, it is the same everywhere.
@@ -271,10 +269,13 @@ def run_program(
     from planet_tf.geo.partition import PartitionError
     from planet_tf.photos.manifests import SourceError
 
-    expected = (SourceError, TooManyRejects, PartitionError, RunError, OSError)
+    expected: tuple[type[Exception], ...] = (
+        *(SourceError, TooManyRejects, PartitionError, RunError, OSError),
+        *errors,
+    )
     try:
         lines = body()
-    except (*expected, *errors) as error:
+    except expected as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print("\n".join(lines))

@@ -6,7 +6,7 @@ six times their size in memory: images are read where shards are written.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -155,8 +155,8 @@ def parse_photos(
         bad, reasons = bad[:0], reasons[:0]
     unknown = np.setdiff1d(np.flatnonzero(rows.uri == ""), bad)
     bad = np.concatenate([bad, unknown])
-    reasons = [*reasons, *[Reason.MISSING_PATH] * len(unknown)]
-    rejects = place_rejects(ids[bad], reasons, columns, bad)
+    causes = [*reasons, *[Reason.MISSING_PATH] * len(unknown)]
+    rejects = place_rejects(ids[bad], causes, columns, bad)
     return (photos.take(_but(len(photos), bad)) if rejects else photos), rejects
 
 
@@ -220,8 +220,8 @@ def coordinate_reasons(
 
 
 def place_rejects(
-    ids: Sequence[str],
-    reasons: Sequence[Reason],
+    ids: Iterable[str],
+    reasons: Iterable[Reason],
     columns: Mapping[str, pa.Array],
     positions: np.ndarray,
 ) -> list[Reject]:

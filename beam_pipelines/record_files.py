@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import struct
 from collections.abc import Sequence
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from google.protobuf.message import DecodeError
@@ -97,8 +97,9 @@ def decode_photo(data: bytes) -> Photo:
         value = found[0]
         if field.type is str and isinstance(value, bytes):
             value = value.decode()
-        if not isinstance(value, field.type):
-            raise ValueError(f"{field.name} is {value!r}: no {field.type}")
+        wanted: Any = field.type
+        if not isinstance(value, wanted):
+            raise ValueError(f"{field.name} is {value!r}: no {wanted}")
         values[field.name] = value
     return Photo(**values)
 

@@ -39,7 +39,7 @@ class Config(options.SourceConfig):
         "", help="photos to take the ceiling of, which it was not made of"
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if (self.columns or self.table) and not (self.photos or self.held_out):
             raise config_flags.UsageError(
                 "--columns and --table are of --photos and --held_out, of"

@@ -94,12 +94,12 @@ def fail_if_workers_die() -> Iterator[None]:
     process's end fails in both cases, which is seen here.
     """
     ended, died = threading.Event(), threading.Event()
-    original = threading.excepthook
+    original, main = threading.excepthook, threading.main_thread().ident
 
     def interrupt() -> None:
-        if not ended.wait(_SECONDS_TO_NOTICE):
+        if not ended.wait(_SECONDS_TO_NOTICE) and main is not None:
             # A lock that the main thread waits for lets a signal through.
-            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+            signal.pthread_kill(main, signal.SIGINT)
 
     def excepthook(args: Any) -> None:
         original(args)

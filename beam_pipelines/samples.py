@@ -6,7 +6,7 @@ not said is looked for in the image.
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
@@ -35,7 +35,7 @@ class Sample:
     uri: str
     offset: int
     length: int
-    open: Callable[[], BinaryIO]
+    open: Callable[[], IO[bytes]]
 
 
 def to_photos(

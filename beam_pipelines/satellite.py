@@ -89,7 +89,7 @@ def cut(
     lng: float,
     *,
     size: int,
-    km: float,
+    km: float | np.floating,
     rotation: float = 0.0,
 ) -> np.ndarray:
     """A view (size, size, 3) float32 about a point, `km` across.
@@ -124,9 +124,9 @@ def open_sea(padded: np.ndarray, km: float) -> np.ndarray:
     bearing, away = bearing[away <= km], away[away <= km]
     open_around = [
         _is_sea(
-            sample(padded, *geometry.destinations(*point, bearing, away).T)
+            sample(padded, *geometry.destinations(lat, lng, bearing, away).T)
         ).all()
-        for point in found
+        for lat, lng in found
     ]
     return found[np.array(open_around, bool)]
 

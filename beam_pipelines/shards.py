@@ -152,11 +152,11 @@ class _WriteShard(beam.DoFn):
     layout: Layout
     threads: int
 
-    def setup(self):
+    def setup(self) -> None:
         self.partition = self.partition_file.load()
         self.pool = concurrent.futures.ThreadPoolExecutor(self.threads)
 
-    def teardown(self):
+    def teardown(self) -> None:
         self.pool.shutdown()
 
     def process(

@@ -191,7 +191,7 @@ def progress(out: str, expected: Sequence[str]) -> Iterator[None]:
     done = threading.Event()
 
     def watch() -> None:
-        start, pause = time.monotonic(), _SECONDS_PER_LINE
+        start, pause = time.monotonic(), float(_SECONDS_PER_LINE)
         while not done.wait(pause):
             asked = time.monotonic()
             there = len(set(expected).intersection(files.names(out)))

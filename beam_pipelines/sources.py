@@ -65,8 +65,8 @@ class ReadPhotos(beam.PTransform):
         found = root | "Photos" >> _ReadFiles(source.photos, read)
         if not source.table:
             return found
-        read = functools.partial(read_table, source=source)
-        table = root | "Table" >> _ReadFiles(source.table, read)
+        read_rows = functools.partial(read_table, source=source)
+        table = root | "Table" >> _ReadFiles(source.table, read_rows)
         joined = {"photos": found.photos, "table": table.photos} | (
             tables.JoinTable(source.table)
         )
@@ -116,7 +116,7 @@ class _ReadFiles(beam.PTransform):
 class _Read(beam.DoFn):
     read: _Reader
 
-    def setup(self):
+    def setup(self) -> None:
         logging.getLogger(beam.runners.common.__name__).addFilter(_is_news)
 
     def process(self, paths: list[str]) -> Iterator[Any]:

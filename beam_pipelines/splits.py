@@ -62,7 +62,7 @@ class DropOutside(beam.DoFn):
 
     partition_file: PartitionFile
 
-    def setup(self):
+    def setup(self) -> None:
         """Loads the partition."""
         self.partition = self.partition_file.load()
 

@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 import apache_beam as beam
 import numpy as np
 from apache_beam.transforms.window import GlobalWindows
+from apache_beam.utils.windowed_value import WindowedValue
 
 from beam_pipelines.photos import Photos, Places
 from planet_tf.geo import geometry, quadtree, target_cells
@@ -90,7 +91,7 @@ class _CountCells(beam.DoFn):
     level: int
     coarse_level: int
 
-    def start_bundle(self):
+    def start_bundle(self) -> None:
         self.pending: list[np.ndarray] = []
 
     def process(self, photos: Photos | Places) -> Iterator[tuple[str, Packed]]:
@@ -99,7 +100,7 @@ class _CountCells(beam.DoFn):
         if sum(map(len, self.pending)) >= _PHOTOS_PER_FLUSH:
             yield from self._flush()
 
-    def finish_bundle(self):
+    def finish_bundle(self) -> Iterator[WindowedValue]:
         for element in self._flush():
             yield GlobalWindows.windowed_value(element)
 
@@ -171,7 +172,7 @@ class _GrowTrees(beam.DoFn):
     max_level: int
     level: int
 
-    def start_bundle(self):
+    def start_bundle(self) -> None:
         self.pending: dict[str, Histogram] = {}
 
     def process(
@@ -184,7 +185,7 @@ class _GrowTrees(beam.DoFn):
         if rows >= _ROWS_PER_FLUSH or len(self.pending) >= _TREES_PER_FLUSH:
             yield self._flush()
 
-    def finish_bundle(self):
+    def finish_bundle(self) -> Iterator[WindowedValue]:
         if self.pending:
             yield GlobalWindows.windowed_value(self._flush())
 
@@ -205,7 +206,7 @@ def subtrees(
     leaves = quadtree.grow(ids, counts, max_photos, max_level, roots)
     # What keeps a cell from being split are hot spots in it.
     over = leaves.ids[leaves.counts > max_photos]
-    hot = np.zeros(0, np.int64)
+    hot = np.zeros(len(ids), bool)
     if len(over):
         hot = np.isin(geometry.parents(ids, max_level), over)
     return leaves, quadtree.hottest(ids[hot], counts[hot], HOTTEST)

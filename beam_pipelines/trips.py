@@ -8,7 +8,7 @@ a trip nor a block is on two sides of a split.
 
 import dataclasses
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
@@ -186,7 +186,7 @@ def plan(pool: Pool, seed: int, number: int, rule: Rule) -> Trip:
 
 
 def _splits_of(
-    owners: Sequence[str], fractions: Mapping[str, float], seed: int
+    owners: Iterable[str], fractions: Mapping[str, float], seed: int
 ) -> np.ndarray:
     """The splits that write_shards finds for photos of these owners."""
     from beam_pipelines import splits  # imports Beam, for seconds

@@ -156,5 +156,7 @@ def _start_worker() -> None:
 
 
 def _end_with_parent() -> None:
-    multiprocessing.parent_process().join()
-    os._exit(1)
+    parent = multiprocessing.parent_process()
+    if parent:  # as every worker has
+        parent.join()
+        os._exit(1)

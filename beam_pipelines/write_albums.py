@@ -66,7 +66,7 @@ class Config(options.SourceConfig):
     )
     overwrite: bool = option(False, help="replace finished albums in --out")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         held_out = self.validation_fraction + self.test_fraction
         if held_out >= 1:
             raise UsageError(
@@ -181,7 +181,7 @@ def make_layout(config: Config, facts: Mapping[str, Any]) -> Any:
     """What the content of the record files depends on: an albums.Layout."""
     from beam_pipelines import albums, grouping, sources
 
-    split_rule = {
+    split_rule: dict[str, Any] = {
         "seed": _SEED,
         "fractions": {
             "validation": config.validation_fraction,
@@ -189,7 +189,7 @@ def make_layout(config: Config, facts: Mapping[str, Any]) -> Any:
         },
     }
     if config.seen_photos != grouping.NONE:
-        split_rule = facts.get("split_rule")
+        split_rule = facts.get("split_rule") or {}
         check_split_rule(config, split_rule)
     rule = grouping.Rule(
         root=sources.root(config.photos),
@@ -203,7 +203,7 @@ def make_layout(config: Config, facts: Mapping[str, Any]) -> Any:
     return albums.Layout(config.shards, rule)
 
 
-def check_split_rule(config: Config, rule: Mapping[str, Any] | None) -> None:
+def check_split_rule(config: Config, rule: Mapping[str, Any]) -> None:
     """Raises an error if the model's splits leave no album to train on."""
     from beam_pipelines import grouping, shards_dir
 

@@ -68,7 +68,7 @@ class Config(options.SourceConfig, options.SplitConfig):
     )
     overwrite: bool = option(False, help="replace finished shards in --out")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self.check_split()
         if 0 < self.image_size < self.min_side:
             raise UsageError(

@@ -9,14 +9,21 @@ import dataclasses
 import sys
 import types
 import typing
-from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from absl import flags
 
 USAGE_ERROR = 2  # the exit code of a command line that cannot be understood
 
-Config = TypeVar("Config")
+
+class Dataclass(Protocol):
+    """What every dataclass is."""
+
+    __dataclass_fields__: ClassVar[dict[str, dataclasses.Field]]
+
+
+Config = TypeVar("Config", bound=Dataclass)
 
 
 class UsageError(ValueError):
@@ -141,7 +148,7 @@ def _define(config_class: type) -> flags.FlagValues:
         "flagfile", "", "a file of flags, one a line", flag_values=values
     )
     hints = typing.get_type_hints(config_class)
-    define = {
+    define: dict[Any, Callable[..., Any]] = {
         str: flags.DEFINE_string,
         int: flags.DEFINE_integer,
         float: flags.DEFINE_float,

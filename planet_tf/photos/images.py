@@ -5,7 +5,7 @@ import dataclasses
 import io
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 from PIL import (
     ExifTags,
@@ -235,7 +235,7 @@ def without_metadata(jpeg: bytes) -> bytes | None:
     return None
 
 
-def read_exif(file: BinaryIO) -> tuple[float, float, int]:
+def read_exif(file: IO[bytes]) -> tuple[float, float, int]:
     """(lat, lng, Unix seconds) by a photo's EXIF.
 
     Raises:
@@ -246,13 +246,13 @@ def read_exif(file: BinaryIO) -> tuple[float, float, int]:
         return *exif.position(gps), exif.taken_at(tags)
 
 
-def read_time(file: BinaryIO) -> int:
+def read_time(file: IO[bytes]) -> int:
     """Unix seconds by a photo's EXIF; PhotoError if it is no image."""
     with _photo_errors():
         return exif.taken_at(_exif(file)[0])
 
 
-def _exif(file: BinaryIO) -> tuple[Mapping[int, Any], Mapping[int, Any]]:
+def _exif(file: IO[bytes]) -> tuple[Mapping[int, Any], Mapping[int, Any]]:
     """EXIF and GPS tags."""
     image = _open(file)
     Limits().check(*image.size)
@@ -267,7 +267,7 @@ def _tags(image: Image.Image) -> tuple[Mapping[int, Any], Mapping[int, Any]]:
     return tags.get_ifd(ExifTags.IFD.Exif), tags.get_ifd(ExifTags.IFD.GPSInfo)
 
 
-def _open(file: BinaryIO) -> ImageFile.ImageFile:
+def _open(file: IO[bytes]) -> ImageFile.ImageFile:
     try:
         return Image.open(file, formats=_FORMATS)
     except UnidentifiedImageError as error:
