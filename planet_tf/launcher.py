@@ -178,7 +178,8 @@ def become_worker(
         file=sys.stderr,
         flush=True,
     )
-    return os.execve(command[0], command, dict(os.environ) | environment)
+    environment = dict(os.environ) | environment
+    return os.execve(command[0], list(command), environment)
 
 
 def run_local(

@@ -14,13 +14,15 @@ another worker ended or did not come.
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from planet_tf import config_flags
 from planet_tf.options.train_config import RunConfig, TrainConfig
 
 if TYPE_CHECKING:
     from planet_tf.training import loop
+
+Options = TypeVar("Options", bound=RunConfig)
 
 AGAIN = 143  # 128 + SIGTERM
 _INTERRUPTED = 130
@@ -39,9 +41,7 @@ def _photo_task(config: TrainConfig) -> "loop.Task":
     return photo_task.PhotoTask(config)
 
 
-def run(
-    config: RunConfig, make_task: "Callable[[RunConfig], loop.Task]"
-) -> int:
+def run(config: Options, make_task: "Callable[[Options], loop.Task]") -> int:
     """Trains what a task says; returns the program's exit code."""
     try:
         return _train(config, make_task)
@@ -49,9 +49,7 @@ def run(
         return _fail("interrupted", _INTERRUPTED)
 
 
-def _train(
-    config: RunConfig, make_task: "Callable[[RunConfig], loop.Task]"
-) -> int:
+def _train(config: Options, make_task: "Callable[[Options], loop.Task]") -> int:
     # After the options are known to be right: TensorFlow takes seconds.
     from planet_tf.data import data_dirs
     from planet_tf.model import model_dir

@@ -219,12 +219,12 @@ def _window_pixels(
     if 0 < photo_size < 2 * size:
         image = scaled(1)  # a branch takes a tenth of the time
     else:
-        ways = [(1,), (2,), (4,), (8,), (8, "area")]
+        ways = [functools.partial(scaled, ratio) for ratio in (1, 2, 4, 8)]
+        ways.append(functools.partial(scaled, 8, "area"))
         larger = [
             tf.reduce_min(window[2:]) >= size << i for i in range(1, len(ways))
         ]
         image = tf.switch_case(
-            tf.math.count_nonzero(tf.stack(larger), dtype=tf.int32),
-            [functools.partial(scaled, *way) for way in ways],
+            tf.math.count_nonzero(tf.stack(larger), dtype=tf.int32), ways
         )
     return tf.ensure_shape(image, (size, size, 3))

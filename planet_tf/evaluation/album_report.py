@@ -1,6 +1,7 @@
 """The evaluation of albums as tables, by what may make a photo hard."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -80,7 +81,7 @@ def make(
 def _groupings(answers: Answers) -> list[scores.Grouping]:
     """What may make a photo hard."""
     quarters = np.quantile(answers.entropy, [0.25, 0.5, 0.75])
-    parts = {
+    parts: dict[str, tuple[Mapping[str, float], np.ndarray]] = {
         "position in the album": (_POSITIONS, answers.position),
         "photos of the album": (_LENGTHS, answers.length),
         "extent of the album": (_EXTENTS, answers.extent),

@@ -29,9 +29,8 @@ _PROGRESS_SECONDS = 5.0
 
 # Of probabilities (n, classes), ranked answers: points (n, k, 2), probabilities
 # (n, k), and tokens (n, k) of their cells, None if they are no cells.
-Decider = Callable[
-    [np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray | None]
-]
+Decided = tuple[np.ndarray, np.ndarray, np.ndarray | None]
+Decider = Callable[[np.ndarray], Decided]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,7 +95,8 @@ class Questions:
     ):
         self.locator = locator
         self.temperature = temperature
-        self.ways = deciders(config, locator.partition)
+        self.tokens = np.array(locator.partition.tokens)
+        self.others = deciders(config, locator.partition)
         self.evenly = spread.evenly(locator.partition)
         self.sums = photo_parts.summed(locator.partition)
 
@@ -106,8 +106,12 @@ class Questions:
         probabilities = self.locator.probabilities(photos["image"].tolist())
         ids = np.array([photo_id.decode() for photo_id in photos["photo_id"]])
         truth = np.stack([photos["lat"], photos["lng"]], -1)
-        decided = {n: way(probabilities) for n, way in self.ways.items()}
-        points, shares, tokens = decided[OURS]
+        points, shares, tokens = _likeliest(
+            partition, self.tokens, probabilities
+        )
+        decided: dict[str, Decided] = {OURS: (points, shares, tokens)}
+        for name, decide in self.others.items():
+            decided[name] = decide(probabilities)
         warm = calibration.tempered(probabilities, self.temperature)
         sums = [sums(probabilities) for sums in self.sums]
         asked = Asked(
@@ -157,12 +161,7 @@ def _joined(found: Sequence[Asked]) -> Asked:
             else None,
         )
 
-    sums = None
-    if found[0].sums is not None:
-        sums = Whereabouts(
-            column(lambda asked: asked.sums.country),
-            column(lambda asked: asked.sums.continent),
-        )
+    sums = [asked.sums for asked in found if asked.sums is not None]
     return Asked(
         ids=column(lambda asked: asked.ids),
         truth=column(lambda asked: asked.truth),
@@ -170,19 +169,20 @@ def _joined(found: Sequence[Asked]) -> Asked:
         answers={name: answers(name) for name in found[0].answers},
         tempered=column(lambda asked: asked.tempered),
         radii=column(lambda asked: asked.radii),
-        sums=sums,
+        sums=Whereabouts(
+            np.concatenate([own.country for own in sums]),
+            np.concatenate([own.continent for own in sums]),
+        )
+        if sums
+        else None,
     )
 
 
 def deciders(
     config: EvaluateConfig, partition: Partition
 ) -> dict[str, Decider]:
-    """The ways from probabilities to answers that are evaluated, OURS first."""
-    found: dict[str, Decider] = {
-        OURS: functools.partial(
-            _likeliest, partition, np.array(partition.tokens)
-        )
-    }
+    """The ways from probabilities to answers that are evaluated beside OURS."""
+    found: dict[str, Decider] = {}
     for text in config.rules:
         rule = answers_lib.parse_rule(text)
         found[way(rule)] = functools.partial(_by_rule, partition, rule)

@@ -8,7 +8,7 @@ default data within 750 km; sets of other photos may prefer others.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import tensorflow as tf
@@ -79,7 +79,9 @@ def of_split(
     )
 
 
-def _batches(shards: data_dirs.Shards, split: str, most: int):
+def _batches(
+    shards: data_dirs.Shards, split: str, most: int
+) -> Iterator[tuple[np.ndarray, ...]]:
     """JPEGs (n,), squares of them (n, SIDE, SIDE, 3), and places (n, 2)."""
 
     def example(record: tf.Tensor) -> tuple[tf.Tensor, ...]:
@@ -141,7 +143,7 @@ def gradient_histograms(pixels: np.ndarray) -> np.ndarray:
     length = np.hypot(across, down)
     square = np.arange(side) * _GRID // side
     square = (square[:, None] * _GRID + square) * _ORIENTATIONS
-    found = 0
+    found = np.zeros((n, _GRID**2 * _ORIENTATIONS))
     for step, part in ((0, 1 - share), (1, share)):
         at = square + (lower + step) % _ORIENTATIONS
         found = found + _counts(at, length * part, _GRID**2 * _ORIENTATIONS)

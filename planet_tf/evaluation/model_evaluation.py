@@ -65,8 +65,12 @@ def evaluate(config: EvaluateConfig) -> None:
         "partition_fingerprint": shards.partition.fingerprint,
         "shards_fingerprint": shards.fingerprint,
     }
-    if temperature.photos:
-        facts["temperature"] = _temperature_facts(temperature, asked, evaluated)
+    rank = asked.answers[asking.OURS].cell_rank
+    if temperature.photos and rank is not None:
+        bins = calibration.reliability(
+            asked.tempered, rank < 1, evaluated.bootstrap
+        )
+        facts["temperature"] = _temperature_facts(temperature, bins)
     found = report_dir.write(
         config.out,
         evaluated,
@@ -135,21 +139,15 @@ def _extra(
 
 
 def _temperature_facts(
-    fit: calibration.TemperatureFit,
-    asked: asking.Asked,
-    evaluated: report.Evaluated,
+    fit: calibration.TemperatureFit, bins: calibration.Reliability
 ) -> dict[str, Any]:
     """What the temperature does to the calibration."""
-    rank = evaluated.systems[asking.OURS].cell_rank
-    found = calibration.reliability(
-        asked.tempered, rank < 1, evaluated.bootstrap
-    )
     return {
         "temperature": fit.best(),
         "photos": fit.photos,
         "split": asking.VALIDATION,
-        "expected_calibration_error": found.error,
-        "interval": found.interval,
+        "expected_calibration_error": bins.error,
+        "interval": bins.interval,
     }
 
 

@@ -71,13 +71,21 @@ class Round:
     machine: Guess | None = None
     seconds: float = 0.0
 
+    @property
+    def guesses(self) -> tuple[Guess, Guess]:
+        """The person's and the machine's; GameError until there are."""
+        if self.person is None or self.machine is None:
+            raise GameError("nobody has guessed yet")
+        return self.person, self.machine
+
     def json(self) -> dict[str, Any]:
         """As a line of results has it: places only, others follow."""
+        person, machine = self.guesses
         return {
             "photo_id": self.photo.photo_id,
             "truth": list(self.photo.place),
-            "person": list(self.person.place),
-            "machine": list(self.machine.place),
+            "person": list(person.place),
+            "machine": list(machine.place),
             "seconds": round(self.seconds, 1),
         }
 
@@ -133,7 +141,7 @@ class Game:
         """
         turn = len(self.played) + 1
         if 1 <= number < turn:
-            if self.rounds[number - 1].person.place != place:
+            if self.rounds[number - 1].guesses[0].place != place:
                 raise GameError(f"round {number} is over, its guess stands")
             return
         if self.over:

@@ -3,6 +3,7 @@
 import dataclasses
 import io
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -40,7 +41,7 @@ class Album:
     def take(self, which: Sequence[int]) -> "Album":
         """The album of some of its photos, by position."""
         parts = ("names", "times", "truths", "jpegs")
-        taken = {
+        taken: dict[str, Any] = {
             part: [values[i] for i in which]
             for part in parts
             if (values := getattr(self, part)) is not None

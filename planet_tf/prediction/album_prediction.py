@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -85,26 +85,27 @@ class AlbumLocator:
 
     def ask(self, album: Album, outliers: Outliers) -> Answers:
         """Answers for all photos of an album that can be decoded."""
-        vectors: Sequence[np.ndarray | None] = album.embedding
-        if album.jpegs is not None:
-            vectors = [
-                vector
-                for start in range(0, len(album.jpegs), _BATCH)
-                for vector in self._embedder.embed(
-                    album.jpegs[start : start + _BATCH]
-                )
-            ]
-        read = [i for i, vector in enumerate(vectors) if vector is not None]
-        unread = [n for i, n in enumerate(album.names) if vectors[i] is None]
+        vectors = enumerate(self._vectors(album))
+        known = {i: vector for i, vector in vectors if vector is not None}
+        read = list(known)
+        unread = [n for i, n in enumerate(album.names) if i not in known]
         if not read:
             none = np.zeros((0, self.partition.num_classes), np.float32)
             return Answers(album.take(read), [], none, unread)
-        features = np.stack([vectors[i] for i in read])
+        features = np.stack(list(known.values()))
         album = album.take(read)
         single = self.photos.classify(features)
         among = self.among(features, album.times, album.timed)
         photos = self._photos(album, single, among, outliers)
         return Answers(album, photos, among, unread)
+
+    def _vectors(self, album: Album) -> Iterator[np.ndarray | None]:
+        """What the photo model makes of each photo; None if it cannot."""
+        if album.embedding is not None:
+            yield from album.embedding
+        jpegs = album.jpegs or ()
+        for start in range(0, len(jpegs), _BATCH):
+            yield from self._embedder.embed(jpegs[start : start + _BATCH])
 
     def among(
         self, features: np.ndarray, times: Sequence[int], timed: bool

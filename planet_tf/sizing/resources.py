@@ -104,9 +104,9 @@ def _control_groups(
         inner = pathlib.PurePosixPath(group.lstrip("/"))
         for part in (inner, *inner.parents):
             place = root / base / part
-            sizes = [_number(place / name) for name in names]
-            if None not in sizes:
-                yield *sizes, place / "memory.stat"
+            limit, used = (_number(place / name) for name in names)
+            if limit is not None and used is not None:
+                yield limit, used, place / "memory.stat"
 
 
 def _number(path: pathlib.Path) -> int | None:

@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from typing import Any
 
 PACKAGES = ("jax", "libtpu")
 _TOPOLOGY = re.compile(r"(v4|v5e|v5p|v6e):(\d+(?:x\d+){1,2})")
@@ -143,7 +144,7 @@ def compile_stablehlo(stablehlo: str, topology: str) -> Figures:
             error = str(refused)
             if "RESOURCE_EXHAUSTED" not in error:
                 raise
-    common = {
+    common: dict[str, Any] = {
         "cores": len(devices),
         "cores_per_chip": _CORES_PER_CHIP[parse_topology(topology)[0]],
         "device": devices[0].device_kind,
@@ -179,7 +180,7 @@ def argument_bytes(stablehlo: str) -> int:
     )
 
 
-def _figures(compiled: object, common: dict[str, object]) -> Figures:
+def _figures(compiled: Any, common: dict[str, Any]) -> Figures:
     memory = compiled.get_compiled_memory_stats()
     cost = compiled.cost_analysis()
     sizes = {

@@ -81,7 +81,7 @@ def draw_example(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     lat, lng = photo["latlng"].tolist()
-    image = np.uint8(np.round((photo["image"] + 1) * 127.5))
+    image = np.round((photo["image"] + 1) * 127.5).astype(np.uint8)
     figure = pictures.examples_figure(
         shards.partition, [pictures.Example(image, probabilities, (lat, lng))]
     )

@@ -12,7 +12,7 @@ import dataclasses
 import functools
 import os
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import keras
 import numpy as np
@@ -32,19 +32,21 @@ from planet_tf.training import (
 )
 from planet_tf.workers import preemption
 
+Options = TypeVar("Options", bound=RunConfig)
+
 _EXPORT_STEP = "step/.ATTRIBUTES/VARIABLE_VALUE"
 
 
 class Task(Protocol):
-    """What is trained, and on what.
+    """What is trained, and on what."""
 
-    Attributes:
-      config: options of the run.
-      data: the records.
-    """
+    @property
+    def config(self) -> RunConfig:
+        """Options of the run."""
 
-    config: RunConfig
-    data: RecordFiles
+    @property
+    def data(self) -> RecordFiles:
+        """The records."""
 
     def plan(self, hardware: resources.Hardware) -> planning.Plan:
         """What the run takes on some hardware."""
@@ -94,7 +96,7 @@ class Run:
     log: progress.Log
 
 
-def train(config: RunConfig, make_task: Callable[[RunConfig], Task]) -> None:
+def train(config: Options, make_task: Callable[[Options], Task]) -> None:
     """Trains until `config.steps`, from the last checkpoint if there is one.
 
     Args:

@@ -29,6 +29,14 @@ class Log:
     checkpoints) within `aside`, whose time does not count as training's.
     """
 
+    # From `start` on.
+    first_step: int
+    begun: float
+    begun_step: int
+    last: float
+    last_step: int
+    paused: float
+
     def __init__(
         self,
         config: RunConfig,

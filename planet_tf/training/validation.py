@@ -15,7 +15,9 @@ from planet_tf.workers import preemption
 class Validated(Protocol):
     """What of a training's task is needed; see loop.Task."""
 
-    data: data_dirs.RecordFiles
+    @property
+    def data(self) -> data_dirs.RecordFiles:
+        """The records."""
 
     def validation_batches(
         self, context: tf.distribute.InputContext

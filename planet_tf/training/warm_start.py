@@ -77,10 +77,9 @@ def _load_model_dir(
     path, notes = _restore(source, donor, old)
     _assign(model.get_layer(models.TRUNK), donor.get_layer(models.TRUNK))
     head = model.get_layer(models.HEAD)
+    kernel, bias = donor.get_layer(models.HEAD).get_weights()
     kernel, bias, kinds = heads.map_heads(
-        *donor.get_layer(models.HEAD).get_weights(),
-        _classes_of(old, nested),
-        new,
+        kernel, bias, _classes_of(old, nested), new
     )
     head.kernel.assign(kernel)
     head.bias.assign(bias)
@@ -143,7 +142,7 @@ def _restore(
     source: str, donor: keras.Model, partition: Partition
 ) -> tuple[str, list[str]]:
     """Reads the newest weights that can be read; says which it passed by."""
-    notes = []
+    notes: list[str] = []
     for path in _weight_files(source):
         try:
             _check_fingerprint(path, partition)
