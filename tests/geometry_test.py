@@ -100,6 +100,13 @@ def test_the_distance_of_near_points_keeps_its_precision():
         assert km == pytest.approx(metres / 1000, rel=1e-4)
 
 
+def test_antipodes_are_half_a_circumference_apart():
+    # Of some the haversine comes out a little more than 1.
+    lat, lng = all_over_the_globe(4000, seed=11).T
+    km = geometry.great_circle_km(lat, lng, -lat, lng + 180)
+    np.testing.assert_allclose(km, np.pi * 6371.0088, rtol=1e-7)
+
+
 def test_distances_broadcast():
     points = all_over_the_globe(5, seed=1)
     lat, lng = points.T
@@ -158,6 +165,12 @@ def test_longitudes_of_any_type_are_wrapped_in_double_precision():
         wrapped = geometry.wrap_lng(lng)
         assert wrapped.dtype == np.float64
         assert wrapped.tolist() == [-179, -74]
+
+
+def test_longitudes_in_range_are_not_changed_by_one_bit():
+    lng = np.random.default_rng(0).uniform(-180, 180, 1000)
+    lng = np.concatenate([lng, -180 + lng % 1])
+    assert (geometry.wrap_lng(lng) == lng).all()
 
 
 @settings(deadline=None)
