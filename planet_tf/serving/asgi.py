@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import ipaddress
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 import fastapi
@@ -209,7 +209,7 @@ class Guard:
             seconds = time.monotonic() - begun
             self._metrics.seconds.labels(route).observe(seconds)
 
-    def _refusal(self, scope: dict[str, Any]) -> JSONResponse | None:
+    def _refusal(self, scope: Scope) -> JSONResponse | None:
         """Of who asks for another name than ours, or from another's page.
 
         Pages of others can have their own name lead to this machine (DNS

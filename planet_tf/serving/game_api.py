@@ -208,7 +208,8 @@ def _object(body: bytes) -> dict[str, Any]:
 
 
 def _place(wish: dict[str, Any]) -> Place:
-    lat, lng = (wish.get(name) for name in ("lat", "lng"))
+    lat: Any = wish.get("lat")
+    lng: Any = wish.get("lng")
     numbers = type(lat) in (int, float) and type(lng) in (int, float)
     # So that NaN is refused too; a whole number may be too large for a float.
     if not (numbers and abs(lat) <= 90 and abs(lng) <= 180):

@@ -3,8 +3,8 @@
 import asyncio
 import contextlib
 import dataclasses
-from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Any
+from collections.abc import AsyncIterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 import python_multipart
 from python_multipart.exceptions import FormParserError
@@ -13,6 +13,9 @@ from planet_tf.options.asking_config import ServeConfig
 from planet_tf.photos import exif, images, records
 from planet_tf.photos.rejects import PhotoError, Reason
 from planet_tf.serving.budget import Share
+
+if TYPE_CHECKING:
+    from python_multipart.multipart import MultipartCallbacks
 
 FIELD = "photo"  # what the parts of a form are called
 _PIECE = 1_000_000  # bytes that have to arrive within --upload_seconds
