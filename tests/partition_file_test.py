@@ -71,6 +71,11 @@ def test_the_bytes_of_the_file_and_its_fingerprint_never_change():
     assert other.fingerprint == fingerprint("other=1\n89c3\n8e3f9\n")
 
 
+def test_no_cell_is_over_a_threshold_that_is_not_known():
+    assert small(max_photos=6).over_max_photos == ["89c3"]
+    assert small(max_photos=None).over_max_photos == []
+
+
 def test_the_file_has_a_cell_a_line_with_token_and_photos():
     built = build(POINT_SETS["cities"], 30, 3)
     text = dumped(built)
