@@ -195,10 +195,10 @@ def test_odd_photos_are_refused_by_their_reason_or_taken(name):
 
 def test_the_limit_of_pixels_is_the_servers_own(make_jpeg):
     config = dataclasses.replace(CONFIG, max_pixels=80 * 60 - 1, max_bytes=9999)
-    with pytest.raises(Refused, match="of at most 4,799"):
+    with pytest.raises(Refused, match="of at most 4,799 pixels"):
         intake.prepare(Upload("", make_jpeg(80, 60)), 75, config)
     # Pillow has a limit of its own, and other words.
-    with pytest.raises(Refused, match=r"of at most 4,799\.$"):
+    with pytest.raises(Refused, match=r"of at most 4,799 pixels\.$"):
         intake.prepare(Upload("", bad_inputs.png_bomb(30_000)), 75, config)
 
 

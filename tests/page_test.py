@@ -292,3 +292,13 @@ def test_all_text_of_the_panel_can_be_read(page, theme):
         page.tab.click("#theme")
     page.tab.click("summary")
     assert not page.faint_texts()
+
+
+@pytest.mark.parametrize("width", [660, 700, 1024])
+def test_a_panel_beside_the_map_leaves_the_rest_of_it_free(browser, url, width):
+    page = Page(browser, url, "/", width, 800)
+    free = page.tab.evaluate("freeMap()")
+    assert (free["width"], free["height"]) == (width - 370, 800)
+    # The world is as wide as that, or a little wider.
+    assert 1 <= page.tab.evaluate("scale()") / free["width"] <= 1.26
+    page.close()

@@ -33,7 +33,7 @@ _FAULTS = {
     Reason.TOO_MANY_PIXELS: (
         422,
         "The photo has too many pixels: send a smaller copy, of at most"
-        " {pixels:,}.",
+        " {pixels:,} pixels.",
     ),
     Reason.TOO_SMALL: (
         422,

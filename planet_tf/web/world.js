@@ -108,7 +108,7 @@ function freeMap() {
   const {width, height} = view;
   if (!room) return {dx: 0, dy: 0, width, height};
   const {right, top, width: taken} = room.getBoundingClientRect();
-  return taken < width / 2
+  return taken < width
     ? {dx: right / 2, dy: 0, width: width - right, height}
     : {dx: 0, dy: (top - height) / 2, width, height: top};
 }
