@@ -214,13 +214,10 @@ def seen(monkeypatch):
     return found
 
 
+@pytest.mark.slow  # input_pipeline_test has it of workers
 @pytest.mark.parametrize(
     ("before", "after", "stop_at"),
-    [(1, 2, 6)]
-    + [
-        pytest.param(*case, marks=pytest.mark.slow)
-        for case in ((2, 1, 6), (1, 2, EPOCH + 2), (2, 1, EPOCH - 1))
-    ],
+    [(1, 2, 6), (2, 1, 6), (1, 2, EPOCH + 2), (2, 1, EPOCH - 1)],
 )
 def test_other_replicas_go_on_with_the_photos_that_are_left(
     run, seen, small_shards, capfd, before, after, stop_at

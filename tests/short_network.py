@@ -15,10 +15,15 @@ import pytest
 def instead_of_inception() -> Iterator[None]:
     """Photo models that are built meanwhile are short."""
     from planet_tf.model import models
+    from planet_tf.sizing import model_size
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(models.keras.applications, "InceptionV3", _trunk)
-        yield
+        model_size.trunk.cache_clear()
+        try:
+            yield
+        finally:
+            model_size.trunk.cache_clear()
 
 
 def _trunk(include_top: bool, weights: None, input_shape: tuple) -> Any:

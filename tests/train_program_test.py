@@ -65,6 +65,7 @@ def test_an_error_of_ours_is_shown_whole(monkeypatch):
         train.main(["train", "--shards=s", "--model_dir=m"])
 
 
+@pytest.mark.usefixtures("short_models")
 def test_a_directory_that_cannot_be_made_is_one_line(
     small_shards, tmp_path, capsys
 ):
@@ -77,6 +78,7 @@ def test_a_directory_that_cannot_be_made_is_one_line(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("short_models")
 def test_a_run_with_a_damaged_checkpoint_goes_on_from_the_one_before(
     small_model, small_shards, tmp_path, capsys
 ):
