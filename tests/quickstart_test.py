@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 
 from planet_tf import config_flags, launcher, quickstart
@@ -52,12 +53,16 @@ planet_tf.predict_album --albums=quickstart/albums --split=test --limit=3
  --model_dir=quickstart/album_models/bidirectional --out=quickstart/tracks
 """
 
-# A program that makes its result; or fails, or waits, as it is told.
+# A program that makes its result; or fails, or waits, as it is told: with a
+# child that hears no signal.
 MAKER = """
-import os, pathlib, sys, time
+import os, pathlib, subprocess, sys, time
 result, what = sys.argv[1:]
 if what == "wait":
-    pathlib.Path("up").write_text(str(os.getpid()))
+    deaf = subprocess.Popen(["bash", "-c", "trap '' INT TERM; echo; sleep 600"],
+                            stdout=subprocess.PIPE)
+    deaf.stdout.readline()
+    pathlib.Path("up").write_text(f"{os.getpid()} {deaf.pid} .")
     time.sleep(600)
 if what != "make":
     sys.exit(int(what))
@@ -100,6 +105,14 @@ def maker(monkeypatch, tmp_path):
 
 def run(*stages):
     return quickstart.run(stages, time.monotonic(), [])
+
+
+def runs(pid):
+    """Whether a process runs; a zombie does not."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def test_the_full_quickstart_runs_what_the_readmes_figures_are_of(at_root):
@@ -225,7 +238,9 @@ def test_a_failed_stage_names_its_command_and_ends_the_run(maker, capsys):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_the_program_that_runs(number, maker, tmp_path):
+def test_a_signal_ends_the_program_that_runs_and_what_it_started(
+    number, maker, tmp_path
+):
     program = (
         "import sys, time\n"
         "from planet_tf import quickstart\n"
@@ -238,15 +253,20 @@ def test_a_signal_ends_the_program_that_runs(number, maker, tmp_path):
         [sys.executable, "-c", program], stderr=subprocess.PIPE, text=True
     )
     up = tmp_path / "up"
-    while not (up.exists() and up.read_text()):
+    while not (up.exists() and up.read_text().endswith(".")):
         assert process.poll() is None
         time.sleep(0.02)
+    started = [int(pid) for pid in up.read_text().split()[:-1]]
+    assert all(map(runs, started))
     process.send_signal(number)
     said = process.communicate()[1]
     assert process.returncode == 128 + number
     assert "stopped in making first; call it again to go on there" in said
-    with pytest.raises(ProcessLookupError):
-        os.kill(int(up.read_text()), 0)
+    for _ in range(3000):  # they may be there for a moment after the kill
+        if not any(map(runs, started)):
+            break
+        time.sleep(0.02)
+    assert not any(map(runs, started))
     assert not (tmp_path / "second").exists()
 
 
