@@ -71,6 +71,11 @@ def test_the_bytes_of_the_file_and_its_fingerprint_never_change():
     assert other.fingerprint == fingerprint("other=1\n89c3\n8e3f9\n")
 
 
+def test_photos_that_are_not_known_are_0():
+    built = small(photos=(0, 2))
+    assert partition.load(io.StringIO(dumped(built))).photos == (0, 2)
+
+
 def test_no_cell_is_over_a_threshold_that_is_not_known():
     assert small(max_photos=6).over_max_photos == ["89c3"]
     assert small(max_photos=None).over_max_photos == []

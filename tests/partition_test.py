@@ -144,8 +144,25 @@ def test_photos_on_edges_of_many_cells_at_once_are_stood_for_inside(level):
         table, max_photos=5, min_photos=1, max_level=level, made_by=made_by
     )  # where each point is found to be in its cell
     assert built.made_by == made_by and built.tokens == tuple(tokens)
+    assert not built.other_class
     km = geometry.great_circle_km(*corners.T, *built.latlng.T)
     assert km.max() < 1e-4
+
+
+@pytest.mark.parametrize("end", [0, 1])
+def test_photos_in_the_outermost_leaf_cell_are_stood_for_there(end):
+    leaves = geometry.leaf_ids(*all_over_the_globe(60, 12).T)
+    ids = np.unique(geometry.parents(leaves, 12))
+    # So many photos that their sum is good to a tenth of a leaf cell.
+    vectors = geometry.cell_vectors(geometry.range_bounds(ids)[end])
+    sums = np.rint(vectors * 2**28 * 1000).astype(int)
+    table = quadtree.CellTable(ids, np.full(len(ids), 1000), sums)
+    built = partition.from_leaves(
+        table, max_photos=2000, min_photos=1, max_level=12
+    )
+    centres = geometry.from_vectors(vectors)
+    km = geometry.great_circle_km(*centres.T, *built.latlng.T)
+    assert km.max() < 1e-6
 
 
 @st.composite
