@@ -60,7 +60,8 @@ import os, pathlib, subprocess, sys, time
 result, what = sys.argv[1:]
 if what == "wait":
     deaf = subprocess.Popen(["bash", "-c", "trap '' INT TERM; echo; sleep 600"],
-                            stdout=subprocess.PIPE)
+                            stdout=subprocess.PIPE,
+                            stderr=subprocess.DEVNULL)
     deaf.stdout.readline()
     pathlib.Path("up").write_text(f"{os.getpid()} {deaf.pid} .")
     time.sleep(600)
@@ -262,7 +263,7 @@ def test_a_signal_ends_the_program_that_runs_and_what_it_started(
     said = process.communicate()[1]
     assert process.returncode == 128 + number
     assert "stopped in making first; call it again to go on there" in said
-    for _ in range(3000):  # they may be there for a moment after the kill
+    for _ in range(1000):  # they may be there for a moment after the kill
         if not any(map(runs, started)):
             break
         time.sleep(0.02)
