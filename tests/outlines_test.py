@@ -3,7 +3,7 @@ import importlib.util
 import numpy as np
 import pytest
 import s2geometry as s2
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planet_tf.geo import geometry, outlines
@@ -47,6 +47,7 @@ def test_the_map_is_as_wide_and_high_as_published():
     assert x[1] / x[0] == pytest.approx(0.59, abs=0.005)
 
 
+@settings(deadline=None)
 @given(st.floats(-89, 89), st.floats(-179, 179))
 def test_the_projection_keeps_areas(lat, lng):
     step = 1e-4
@@ -59,6 +60,7 @@ def test_the_projection_keeps_areas(lat, lng):
     assert cross / on_the_globe == pytest.approx(1, abs=1e-5)
 
 
+@settings(deadline=None)
 @given(st.floats(-90, 90), st.floats(-180, 180))
 def test_the_projection_is_symmetric(lat, lng):
     x, y = outlines.equal_earth(lat, lng)
