@@ -1,6 +1,7 @@
 import importlib
 import os
 import pathlib
+import re
 import shlex
 import signal
 import subprocess
@@ -308,9 +309,11 @@ def test_the_small_quickstart_runs_whole_and_then_has_nothing_to_do(tmp_path):
     for line in done.stdout.partition("Files:\n")[2].splitlines():
         path = line.split()[0] if line.startswith("  q/") else "q"
         assert (tmp_path / path).exists(), line
-    assert "| network |" in done.stdout
-    assert "| album average |" in done.stdout
+    assert re.search(r"^\| network +\|", done.stdout, re.M)
+    assert re.search(r"^\| album average +\|", done.stdout, re.M)
     again = subprocess.run(command, env=environment, **run)
     assert again.returncode == 0
     assert again.stderr.count("there already: ") == len(stages)
-    assert again.stdout == done.stdout
+    # The end of the first one's: the programs have had their say before.
+    assert "Files:\n" in again.stdout
+    assert done.stdout.endswith(again.stdout)
