@@ -7,8 +7,6 @@ import tensorflow as tf
 from planet_tf.geo import nesting, partition
 from planet_tf.model import models, nested_heads
 
-FULL_PRECISIONS = ("float32", "float64")
-
 
 def small(**options):
     keras.utils.set_random_seed(0)
@@ -37,6 +35,7 @@ def test_logits_have_a_column_a_class_in_any_precision(precision, computed):
     assert {w.dtype for w in model.weights} == {wanted}
 
 
+@pytest.mark.usefixtures("short_models")
 @pytest.mark.parametrize(
     ("precision", "after"), [("float32", []), ("bfloat16", ["Activation"])]
 )
@@ -57,13 +56,8 @@ def coarser():
     return nesting.nest(fine, (5, 2))
 
 
-@pytest.mark.parametrize(
-    "precision",
-    [
-        "bfloat16",
-        *(pytest.param(p, marks=pytest.mark.slow) for p in FULL_PRECISIONS),
-    ],
-)
+@pytest.mark.usefixtures("short_models")
+@pytest.mark.parametrize("precision", ["bfloat16", "float32", "float64"])
 def test_logits_are_of_the_product_of_all_heads(precision):
     nested = coarser()
     model = small(precision=precision, nested=nested)
