@@ -83,13 +83,14 @@ def serve(config: ServeConfig, listening: socket.socket) -> None:
             timeout_graceful_shutdown=max(1, round(config.shutdown_seconds)),
         )
     )
-    name = f"[{host}]" if ":" in host else host
-    _say(f"ready: http://{name}:{port}/")
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # uvicorn takes them while it runs, ends in order, and would then die
+        # by them; those that come before are not to be lost.
+        signal.signal(number, server.handle_exit)
     # Pillow's, of what is odd in a photo: that is its owner's.
     warnings.filterwarnings("ignore", module="PIL")
-    for number in (signal.SIGTERM, signal.SIGINT):
-        # uvicorn takes them, ends in order, and would then die by them.
-        signal.signal(number, lambda *_: None)
+    name = f"[{host}]" if ":" in host else host
+    _say(f"ready: http://{name}:{port}/")
     server.run(sockets=[listening])
 
 

@@ -22,6 +22,16 @@ def open_files(process):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_asked_to_end_as_soon_as_it_is_ready_it_ends_in_order(
+    small_model, number
+):
+    with server(small_model) as (process, _):
+        process.send_signal(number)
+        assert process.wait(timeout=60) == 0
+
+
+@pytest.mark.slow
 def test_it_finishes_what_it_accepted_and_keeps_nothing(
     small_model, make_jpeg, tmp_path
 ):
