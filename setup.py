@@ -163,7 +163,10 @@ setuptools.setup(
     packages=setuptools.find_packages(
         include=["planet_tf*", "beam_pipelines*"]
     ),
-    package_data={"planet_tf": ["presets/*.flags", "web/*"]},
+    package_data={
+        "planet_tf": ["presets/*.flags", "py.typed", "web/*"],
+        "beam_pipelines": ["py.typed"],
+    },
     python_requires=">=3.11",
     install_requires=_WORKER,
     extras_require={

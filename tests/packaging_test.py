@@ -260,19 +260,25 @@ def test_every_program_says_its_options_without_any_extra(setup):
 
 def test_what_is_no_python_is_in_the_wheel_too(setup):
     inside = {
-        path.relative_to(ROOT / "planet_tf")
-        for pattern in setup["package_data"]["planet_tf"]
-        for path in (ROOT / "planet_tf").glob(pattern)
+        path.relative_to(ROOT)
+        for package, patterns in setup["package_data"].items()
+        for pattern in patterns
+        for path in (ROOT / package).glob(pattern)
     }
     there = {
-        path.relative_to(ROOT / "planet_tf")
-        for path in (ROOT / "planet_tf").rglob("*")
+        path.relative_to(ROOT)
+        for package in PACKAGES
+        for path in (ROOT / package).rglob("*")
         if path.is_file()
         and path.suffix not in (".py", ".pyc")
         and path.name != "BUILD"
     }
     assert inside == there
-    assert {path.parent.name for path in inside} == {"presets", "web"}
+    assert {path.parent.name for path in inside} == {
+        *PACKAGES,
+        "presets",
+        "web",
+    }
 
 
 def test_extras_that_are_named_anywhere_exist(setup):
