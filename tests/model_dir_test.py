@@ -195,8 +195,9 @@ def test_workers_compare_all_that_must_be_the_same(shards):
 
 def test_another_source_is_another_code(tmp_path, monkeypatch):
     digests = []
+    (tmp_path / "package").mkdir()
+    monkeypatch.setattr(planet_tf, "__file__", str(tmp_path / "__init__.py"))
     for text in ("one", "two", "two"):
-        (tmp_path / "module.py").write_text(text)
-        monkeypatch.setattr(model_dir, "__file__", str(tmp_path / "x.py"))
+        (tmp_path / "package" / "module.py").write_text(text)
         digests.append(model_dir._code_digest())
     assert digests[0] != digests[1] == digests[2]
